@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
 from comet.control import Control, Open
 from comet.message import Message, Page
+
+
+class Call(Protocol):
+    """Something that will happen."""
+
+    def cancel(self) -> None:
+        """Have it not happen."""
+
+
+class Clock(Protocol):
+    """The reactor, as far as time goes (``twisted.internet.task.Clock`` in tests)."""
+
+    def seconds(self) -> float:
+        """The time now."""
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> Call:  # noqa: A002
+        """Call ``callable`` after ``delay`` seconds."""
 
 
 class Store(Protocol):
@@ -50,21 +67,26 @@ class Framing(Hashable, Protocol):
 
 
 class Writer(Protocol):
-    """One held response, seen from the router. Owned by the face that made it."""
+    """One held response, seen from the router. The face that made it owns it and tells the router when it is gone."""
 
     descriptor: int
-    """The plain socket that a drained writer's bytes may be sent to directly, or -1."""
+    """The plain socket to which bytes may be sent directly while the writer is drained, or -1."""
 
     def write(self, data: bytes, sent: int = 0) -> bool:
-        """Take ``data`` from byte ``sent`` on. True: the kernel has it all and more may follow at once. False: the
-        rest is kept, and ``drained`` is called on the subscription's router once there is room. May be called with
-        ``sent == len(data)`` to ask for that call alone."""
+        """Take ``data`` from byte ``sent`` on (the kernel has the bytes before), behind what was written earlier.
+
+        True: nothing is left behind, and more may follow at once. False: the rest is kept, and the router's
+        ``drained`` is called, later, once there is room.
+        """
+
+    def wait(self) -> None:
+        """Have the router's ``drained`` called, later, once the socket has room."""
 
     def finish(self) -> None:
-        """End the response after what was written. Never calls back into the router."""
+        """End the response after what was written. Does not call into the router."""
 
     def abort(self) -> None:
-        """Drop the connection and what was not sent yet. Never calls back into the router."""
+        """Drop the connection and what was not sent yet. Does not call into the router."""
 
     def peer(self) -> str:
         """The client's address, for people."""

@@ -1,0 +1,255 @@
+"""Subscriptions, and the audiences in which the live ones sit.
+
+An audience is all live subscriptions with the same patterns, framing and pace. It keeps its news until each of its rows
+has them, makes one block of bytes of them, and gives every member the same object. A row is at most :data:`ROW` members
+and is flushed whole: it has one position, so that there is never a half-flushed state, and a flush touches no
+subscription. Beside the members it keeps their sockets' descriptors in one array for :func:`send_all`.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from comet.interfaces import Call, Framing, Writer
+from comet.log import PAGE_BYTES, Replay, Since
+from comet.message import Message, Page, Position
+from comet.topics import Pattern
+
+ROW = 2_000
+"""Members of a row: 10,000 sends take 40 ms, and publishers must not wait that long."""
+
+NEWS = 16_384
+NEWS_BYTES = 4 * 1024 * 1024
+"""How much news an audience keeps for its rows; beyond, its members read it from the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What a subscriber asks for. ``wait`` and ``pace`` are in seconds."""
+
+    patterns: tuple[Pattern, ...]
+    framing: Framing
+    transport: str
+    delivery: Any  # a comet.delivery.Delivery, which this module is beneath
+    since: Since = "now"
+    limit: int = 500
+    wait: float = 0.0
+    conflate: bool = False
+    pace: float = 0.0
+
+    def key(self) -> Key:
+        """What it shares with others of the same audience."""
+        return Key(self.patterns, self.framing, self.transport, self.delivery, self.conflate, self.pace)
+
+
+class Key(NamedTuple):
+    """What the members of an audience have in common."""
+
+    patterns: tuple[Pattern, ...]
+    framing: Framing
+    transport: str
+    delivery: Any
+    conflate: bool
+    pace: float
+
+
+class Subscription:
+    """A set of patterns and a cursor. It holds no messages.
+
+    It is **live** while it has a ``row``, whose position is its cursor; otherwise it is **reading** from ``cursor``,
+    after the ``replays`` that it asked for. Losses up to ``told`` are known to the client.
+    """
+
+    __slots__ = (
+        "audience",
+        "born",
+        "cursor",
+        "deadline",
+        "index",
+        "limit",
+        "queued",
+        "replays",
+        "row",
+        "stream",
+        "told",
+        "wait",
+        "writer",
+    )
+
+    def __init__(self, audience: Audience, writer: Writer, interest: Interest, stream: str) -> None:
+        self.audience: Audience | None = audience
+        self.writer = writer
+        self.stream = stream
+        self.limit = interest.limit
+        self.wait = interest.wait
+        self.cursor = 0
+        self.told = 0
+        self.replays: tuple[Replay, ...] = ()
+        self.row: Row | None = None
+        self.index = 0
+        self.queued = False
+        self.deadline = 0
+        self.born = 0.0
+
+
+class Row:
+    """Up to :data:`ROW` members of an audience, flushed whole.
+
+    ``sent`` counts the audience's news that the row has, ``position`` is the log's offset up to which it has
+    everything. ``descriptors`` stand beside ``members``; it is None in a row of writers without a plain socket.
+    """
+
+    __slots__ = ("audience", "beat", "descriptors", "members", "position", "queued", "sent")
+
+    def __init__(self, audience: Audience, direct: bool) -> None:
+        self.audience = audience
+        self.members: list[Subscription] = []
+        self.descriptors: array[int] | None = array("i") if direct else None
+        self.sent = audience.heard
+        self.position = 0
+        self.queued = False
+        self.beat = False
+
+    def add(self, subscription: Subscription) -> None:
+        """Seat ``subscription``, which has all that the row has."""
+        subscription.row = self
+        subscription.index = len(self.members)
+        self.members.append(subscription)
+        if self.descriptors is not None:
+            self.descriptors.append(subscription.writer.descriptor)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Unseat ``subscription``; the last member takes its place."""
+        last = self.members.pop()
+        if last is not subscription:
+            last.index = subscription.index
+            self.members[last.index] = last
+        if self.descriptors is not None:
+            descriptor = self.descriptors.pop()
+            if last is not subscription:
+                self.descriptors[last.index] = descriptor
+        subscription.row = None
+        if not self.members:
+            self.audience.rows.remove(self)
+
+    def clear(self) -> list[Subscription]:
+        """Unseat everybody, and return them."""
+        members, self.members = self.members, []
+        if self.descriptors is not None:
+            self.descriptors = array("i")
+        for member in members:
+            member.row = None
+        self.audience.rows.remove(self)
+        return members
+
+
+class Block(NamedTuple):
+    """The bytes of an audience's news from ``start`` up to ``stop``, as counted by ``heard``; ``full`` if the news
+    are more than a block holds. Whoever takes it has everything up to ``offset``, and goes on with ``framing``."""
+
+    start: int
+    stop: int
+    full: bool
+    data: bytes
+    messages: int
+    conflated: int
+    offset: int
+    framing: Framing
+
+
+class Audience:
+    """All subscriptions of one :class:`Key`: ``size`` of them, the live ones in ``rows``.
+
+    ``news`` are the messages that some row has not had; ``heard`` counts all there ever were. ``queued`` counts the
+    rows that wait for their flush.
+    """
+
+    __slots__ = ("_block", "heard", "key", "news", "news_bytes", "queued", "rows", "size", "tick", "wrote")
+
+    def __init__(self, key: Key, now: float) -> None:
+        self.key = key
+        self.size = 0
+        self.rows: list[Row] = []
+        self.news: list[Message] = []
+        self.news_bytes = 0
+        self.heard = 0
+        self.queued = 0
+        self.wrote = now
+        self.tick: Call | None = None
+        self._block: Block | None = None
+
+    def row_for(self, direct: bool) -> Row:
+        """A row with a free seat that has all news."""
+        for row in self.rows:
+            if row.sent == self.heard and len(row.members) < ROW and (row.descriptors is not None) is direct:
+                return row
+        row = Row(self, direct)
+        self.rows.append(row)
+        return row
+
+    def block(self, start: int, epoch: str, end: int) -> Block:
+        """The news from ``start`` on as bytes: all of them, or as many as a block holds. ``end`` is the log's end."""
+        block = self._block
+        if block is None or block.start != start or not (block.full or block.stop == self.heard):
+            block = self._block = self._made(start, epoch, end)
+        return block
+
+    def forget_news(self) -> None:
+        """Let go of the news that every row has."""
+        self.news.clear()
+        self.news_bytes = 0
+
+    def _made(self, start: int, epoch: str, end: int) -> Block:
+        first = self.heard - len(self.news)
+        pending = self.news[start - first :] if start > first else self.news
+        taken = pending if self.news_bytes <= PAGE_BYTES else _as_many_as_fit(pending)
+        messages = newest_per_topic(taken) if self.key.conflate else taken
+        stop = start + len(taken)
+        offset = end if stop == self.heard else taken[-1].offset
+        page = Page(list(messages), Position(epoch, offset))
+        framing = self.key.framing
+        data = framing.page(page)
+        conflated = len(taken) - len(messages)
+        return Block(start, stop, stop < self.heard, data, len(messages), conflated, offset, framing.after(page))
+
+
+def newest_per_topic(messages: Iterable[Message]) -> list[Message]:
+    """Return ``messages`` without those that a newer one of the same topic follows."""
+    newest: dict[str, Message] = {}
+    for message in messages:
+        newest.pop(message.topic, None)
+        newest[message.topic] = message
+    return list(newest.values())
+
+
+def send_all(descriptors: array[int], data: bytes) -> list[tuple[int, int]]:
+    """Send ``data`` to each socket of ``descriptors``, which are non-blocking.
+
+    Returns ``(index, sent)`` of each that did not take all of it, by rising index; for one that failed ``sent`` is its
+    error number, negated. This is the loop that fan-out consists of: 10,000 turns of it a message.
+    """
+    short: list[tuple[int, int]] = []
+    size = len(data)
+    write = os.write
+    for index, descriptor in enumerate(descriptors):
+        try:
+            sent = write(descriptor, data)
+        except OSError as error:
+            short.append((index, -(error.errno or 1)))
+        else:
+            if sent != size:
+                short.append((index, sent))
+    return short
+
+
+def _as_many_as_fit(messages: Sequence[Message]) -> Sequence[Message]:
+    size = 0
+    for number, message in enumerate(messages, 1):
+        size += len(message.payload)
+        if size >= PAGE_BYTES:
+            return messages[:number]
+    return messages

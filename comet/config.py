@@ -1,0 +1,293 @@
+"""Every setting, once: its default, its help, how it is written and what it may be.
+
+The flags of ``twistd comet``, the ``COMET_*`` variables and the reference page all derive from the fields of
+:class:`Config`. The trap is a setting that is mirrored somewhere and drifts: add a field here, and nothing elsewhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, NamedTuple
+
+from comet.errors import shown
+
+PREFIX = "COMET_"
+"""What the environment variable of a setting starts with."""
+
+LARGEST_LIMIT = 10_000
+"""The most messages that one answer or page may be asked to hold."""
+
+# What Kubernetes sets in every container when a service has a name like "comet" or "comet-http": none of it is ours.
+_KUBERNETES = re.compile(r"COMET_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\w+)?)", re.ASCII)
+
+
+class BadSetting(Exception):
+    """A setting that cannot be used. Its text is one line: the name, the value, and what is right."""
+
+
+# How a value is written. Each parser raises ValueError with what is right.
+
+_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+_NAMES = {"ms": "milliseconds", "s": "seconds"}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h)?", re.ASCII)
+_BYTES = {"": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
+_SIZE = re.compile(r"([0-9]+) ?(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*)|\[[0-9A-Fa-f:.]+\]", re.ASCII)
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.ASCII)
+_DEFAULT_PORTS = {("http", ":80"), ("https", ":443")}
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text, re.ASCII):
+        raise ValueError("write a whole number, such as 100")
+    return int(text)
+
+
+def _milliseconds(text: str, plain: str) -> float:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"write a time in {_NAMES[plain]}, or with its unit, such as 250ms, 25s, 2m or 1h")
+    return float(match[1]) * _MILLISECONDS[match[2] or plain]
+
+
+def _seconds(text: str) -> float:
+    return _milliseconds(text, "s") / 1000
+
+
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError("write bytes, or a number of KiB, MiB or GiB, such as 64KiB")
+    return int(match[1]) * _BYTES[(match[2] or "").lower()]
+
+
+def _host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise ValueError("write a host name without scheme and port, such as push.example.org")
+    return text.lower()
+
+
+def _origin(text: str) -> str:
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None:
+        raise ValueError("write scheme, host and port if any, without a path, such as https://shop.example")
+    # A browser leaves the default port out of the Origin that it sends.
+    return match[0].removesuffix(match[2]) if (match[1], match[2]) in _DEFAULT_PORTS else match[0]
+
+
+def _store(text: str) -> str:
+    if text not in STORES:
+        raise ValueError(f"choose one of {', '.join(STORES)}")
+    return text
+
+
+STORES = ("memory:",)
+"""What ``store`` may be."""
+
+
+def _written_milliseconds(value: float) -> str:
+    for unit in ("h", "m", "s"):
+        if value and value % _MILLISECONDS[unit] == 0:
+            return f"{round(value) // _MILLISECONDS[unit]}{unit}"
+    return f"{value:g}ms"
+
+
+def _written_seconds(value: float) -> str:
+    return _written_milliseconds(round(value * 1000, 6))
+
+
+def _written_size(value: int) -> str:
+    for unit, bytes_ in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if value and value % bytes_ == 0:
+            return f"{value // bytes_}{unit}"
+    return str(value)
+
+
+class Kind(NamedTuple):
+    """A way to write a value: ``unit`` for people, ``parse`` from text, ``write`` back to it."""
+
+    unit: str
+    parse: Callable[[str], Any]
+    write: Callable[[Any], str] = str
+
+
+COUNT = Kind("", _count)
+SECONDS = Kind("seconds", _seconds, _written_seconds)
+MILLISECONDS = Kind("milliseconds", lambda text: round(_milliseconds(text, "ms")), _written_milliseconds)
+SIZE = Kind("bytes", _size, _written_size)
+ENDPOINT = Kind("endpoint", str)
+HOST = Kind("host name", _host)
+ORIGIN = Kind("origin", _origin)
+STORE = Kind("URL", _store)
+
+
+class Setting(NamedTuple):
+    """What the rest of Comet derives from a field of :class:`Config`."""
+
+    field: str
+    default: Any
+    help: str
+    kind: Kind
+    range: tuple[float, float]
+
+    @property
+    def name(self) -> str:
+        """The name as it is written after ``--``."""
+        return self.field.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The name of the environment variable."""
+        return PREFIX + self.field.upper()
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the setting is a list: its flag may be repeated, its variable is split at white space."""
+        return isinstance(self.default, tuple)
+
+    def written(self, value: Any) -> str:
+        """Return ``value`` as a person would write it."""
+        return " ".join(map(self.kind.write, value)) if self.repeats else self.kind.write(value)
+
+    def parse(self, text: str | Iterable[str]) -> Any:
+        """Return the value that ``text`` spells, or raise ValueError with what is right."""
+        if self.repeats:
+            texts = text.split() if isinstance(text, str) else filter(None, text)
+            return tuple(map(self.kind.parse, texts))
+        assert isinstance(text, str)
+        return self.kind.parse(text)
+
+    def check(self, value: Any) -> None:
+        """Raise ValueError with what is right if ``value`` is out of range."""
+        least, most = self.range
+        if not self.repeats and not isinstance(value, str) and not least <= value <= most:
+            raise ValueError(f"it is at least {self.kind.write(least)} and at most {self.kind.write(most)}")
+
+
+def _count_of(default: int, text: str, most: int = 1_000_000_000) -> Any:
+    return _field(default, text, COUNT, (1, most))
+
+
+def _size_of(default: int, text: str) -> Any:
+    return _field(default, text, SIZE, (1, 1024**4))
+
+
+def _seconds_of(default: float, text: str, most: float = 86_400) -> Any:
+    return _field(default, text, SECONDS, (0.001, most))
+
+
+def _field(default: Any, text: str, kind: Kind, range_: tuple[float, float] = (0, 0)) -> Any:
+    return field(default=default, metadata={"help": text, "kind": kind, "range": range_})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What one daemon is told. Durations are in seconds and sizes in bytes unless a help text says otherwise."""
+
+    http: tuple[str, ...] = _field(
+        ("tcp:7080:interface=127.0.0.1",), "Where HTTP and WebSocket are served: a Twisted endpoint.", ENDPOINT
+    )
+    tcp: tuple[str, ...] = _field(
+        ("tcp:7081:interface=127.0.0.1",), "Where publishers speak RESP: a Twisted endpoint.", ENDPOINT
+    )
+    host: tuple[str, ...] = _field(
+        (), "A further name that HTTP requests may have in Host; the names of the loopback always may.", HOST
+    )
+    origin: tuple[str, ...] = _field(
+        (), "A web origin whose pages may use this daemon, beside its own, such as https://shop.example.", ORIGIN
+    )
+    store: str = _field("memory:", "Where messages are kept: memory: forgets them when the daemon stops.", STORE)
+
+    retain_messages: int = _count_of(1000, "How many messages are kept per topic.")
+    retain_seconds: float = _seconds_of(3600.0, "How long a message is kept.", 10 * 365 * 86_400)
+    retain_bytes: int = _size_of(256 * 1024**2, "How much is kept of all topics together.")
+    key_window: float = _seconds_of(600.0, "How long an idempotency key is remembered.")
+    max_keys: int = _count_of(1_000_000, "How many idempotency keys are remembered.")
+
+    max_payload: int = _size_of(1024**2, "The largest payload of a message.")
+    max_body: int = _size_of(8 * 1024**2, "The largest body of an HTTP request that publishes many messages.")
+    max_head: int = _size_of(32 * 1024, "The largest request line with headers.")
+    max_patterns: int = _count_of(100, "How many topics and patterns one subscription may name.")
+    max_streams: int = _count_of(100_000, "How many held responses there may be at once.")
+    page_messages: int = _count_of(
+        500, "How many messages an answer or a page holds at most, unless the request says limit.", LARGEST_LIMIT
+    )
+
+    silence: float = _seconds_of(25.0, "The longest time without a byte on a stream: then a heartbeat is sent.")
+    max_wait: float = _seconds_of(60.0, "The longest time that a poll may ask to be held.")
+    retry: int = _field(
+        2000, "How long browsers are told to wait before they reconnect.", MILLISECONDS, (0, 86_400_000)
+    )
+    send_buffer: int = _size_of(64 * 1024, "The kernel's send buffer (SO_SNDBUF) of each subscriber.")
+    head_timeout: float = _seconds_of(10.0, "How long a request line and its headers may take to arrive.")
+    body_timeout: float = _seconds_of(30.0, "How long a request body may take to arrive.")
+    idle_timeout: float = _seconds_of(75.0, "How long a kept connection may wait for its next request.")
+    stall: float = _seconds_of(60.0, "How long a write may stay stuck before the connection is dropped.")
+    drain: float = _seconds_of(5.0, "How long held responses have to end when the daemon stops.")
+
+    def __post_init__(self) -> None:
+        for setting in settings():
+            _checked(setting, getattr(self, setting.field), setting.name)
+
+    @classmethod
+    def from_sources(cls, options: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
+        """Return the settings that flags and environment give: an option beats a variable, which beats the default.
+
+        ``options`` has names as they are written after ``--``, and texts, or lists of texts for what repeats; None is
+        as good as absent. Raises :exc:`BadSetting`.
+        """
+        known = {setting.name: setting for setting in settings()}
+        _refuse_unknown(options, known, "--")
+        variables = {setting.variable: setting for setting in known.values()}
+        _refuse_unknown((name for name in environ if _ours(name)), variables, "")
+        values: dict[str, Any] = {}
+        for setting in known.values():
+            if options.get(setting.name) is not None:
+                values[setting.field] = _parsed(setting, options[setting.name], f"--{setting.name}")
+            elif setting.variable in environ:
+                values[setting.field] = _parsed(setting, environ[setting.variable], setting.variable)
+        config = cls(**values)
+        if not config.http and not config.tcp:
+            raise BadSetting("--http and --tcp are both empty: name an endpoint to listen on, such as tcp:7080")
+        return config
+
+
+def settings() -> Iterator[Setting]:
+    """Yield every setting, in the order in which people should read about them."""
+    for each in fields(Config):
+        assert each.default is not MISSING
+        yield Setting(each.name, each.default, **each.metadata)
+
+
+def _parsed(setting: Setting, text: str | Iterable[str], source: str) -> Any:
+    try:
+        value = setting.parse(text)
+    except ValueError as error:
+        raise BadSetting(f"{source}: {_shown(text)} cannot be used: {error}") from None
+    return _checked(setting, value, source)
+
+
+def _checked(setting: Setting, value: Any, source: str) -> Any:
+    try:
+        setting.check(value)
+    except ValueError as error:
+        raise BadSetting(f"{source}: {setting.written(value)} cannot be used: {error}") from None
+    return value
+
+
+def _shown(text: str | Iterable[str]) -> str:
+    return shown(text if isinstance(text, str) else " ".join(text))
+
+
+def _ours(variable: str) -> bool:
+    return variable.startswith(PREFIX) and _KUBERNETES.fullmatch(variable) is None
+
+
+def _refuse_unknown(names: Iterable[str], known: Iterable[str], prefix: str) -> None:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, list(known), 1, 0)[0]
+            raise BadSetting(f"{prefix}{name} is not a setting of Comet; the nearest is {prefix}{near}")

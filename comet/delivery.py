@@ -1,0 +1,158 @@
+"""Delivery: how a subscription is spent on its writer.
+
+**Streaming**: the response stays open. A block that does not fit makes the subscription a reader again.
+**One-shot**: the first messages are the whole response (long poll). All pollers of an audience get the same bytes.
+
+The router knows neither; it calls these functions at five moments and offers them the few moves of :class:`Moves`.
+"""
+
+from __future__ import annotations
+
+from errno import EAGAIN
+from typing import Protocol
+
+from comet.audience import Row, Subscription, send_all
+from comet.control import Bye, Control
+from comet.message import Page
+
+
+class Moves(Protocol):
+    """What a delivery may do with a subscription; the router implements it."""
+
+    def fall_behind(self, subscription: Subscription, cursor: int) -> None:
+        """Make a live subscription a reading one that has everything up to ``cursor`` and waits to be drained."""
+
+    def proceed(self, subscription: Subscription) -> None:
+        """Go on with a reading subscription that is drained: another page, or live."""
+
+    def await_drain(self, subscription: Subscription) -> None:
+        """Note that a reading subscription's writer will call ``drained``."""
+
+    def join(self, subscription: Subscription) -> None:
+        """Make a reading subscription live: it has everything."""
+
+    def await_messages(self, subscription: Subscription) -> None:
+        """As ``join``, but no longer than the subscription's ``wait``: then ``wait_over`` is called."""
+
+    def detach(self, subscription: Subscription) -> None:
+        """Forget the subscription. Its writer is the caller's to end."""
+
+    def empty_page(self) -> Page:
+        """A page without messages, at the log's end."""
+
+
+class Delivery(Protocol):
+    """The five moments."""
+
+    def spend_block(self, moves: Moves, row: Row, data: bytes, offset: int) -> int:
+        """Give every member of ``row`` the block ``data``, with which it has everything up to ``offset``. Returns how
+        many could not take it."""
+
+    def spend_page(self, moves: Moves, subscription: Subscription, data: bytes, page: Page) -> None:
+        """Give a reading, drained subscription the bytes of its next page (or of its opening)."""
+
+    def caught_up(self, moves: Moves, subscription: Subscription) -> None:
+        """A reading, drained subscription has read all there is."""
+
+    def say(self, moves: Moves, subscription: Subscription, control: Control) -> None:
+        """Tell something in-band, behind what was written."""
+
+    def wait_over(self, moves: Moves, subscription: Subscription) -> None:
+        """The subscription's ``wait`` is over."""
+
+
+class Streaming:
+    """Messages follow each other on a response that stays open."""
+
+    def spend_block(self, moves: Moves, row: Row, data: bytes, offset: int) -> int:
+        if row.descriptors is None:
+            behind = [member for member in row.members if not member.writer.write(data)]
+            for member in behind:
+                moves.fall_behind(member, offset)
+            return len(behind)
+        before = row.position
+        short = send_all(row.descriptors, data)
+        # Backwards, because the last member takes the place of one that leaves.
+        for index, sent in reversed(short):
+            member = row.members[index]
+            if sent >= 0:
+                if not member.writer.write(data, sent):
+                    moves.fall_behind(member, offset)
+            elif sent == -EAGAIN:
+                moves.fall_behind(member, before)
+                member.writer.wait()
+            else:
+                moves.detach(member)
+                member.writer.abort()
+        return len(short)
+
+    def spend_page(self, moves: Moves, subscription: Subscription, data: bytes, page: Page) -> None:  # noqa: ARG002
+        if not data or subscription.writer.write(data):
+            moves.proceed(subscription)
+        else:
+            moves.await_drain(subscription)
+
+    def caught_up(self, moves: Moves, subscription: Subscription) -> None:
+        moves.join(subscription)
+
+    def say(self, moves: Moves, subscription: Subscription, control: Control) -> None:
+        assert subscription.audience is not None
+        data = subscription.audience.key.framing.control(control)
+        drained = not data or subscription.writer.write(data)
+        if isinstance(control, Bye):
+            moves.detach(subscription)
+            subscription.writer.finish()
+        elif drained:
+            moves.proceed(subscription)
+        else:
+            moves.await_drain(subscription)
+
+    def wait_over(self, moves: Moves, subscription: Subscription) -> None:  # noqa: ARG002
+        raise AssertionError("a stream does not wait")
+
+
+class OneShot:
+    """The first page that has something is the whole response."""
+
+    def spend_block(self, moves: Moves, row: Row, data: bytes, offset: int) -> int:  # noqa: ARG002
+        short = dict(send_all(row.descriptors, data)) if row.descriptors is not None else {}
+        none_sent = 0 if row.descriptors is None else len(data)
+        for index, member in enumerate(row.clear()):
+            moves.detach(member)
+            sent = short.get(index, none_sent)
+            if sent < 0 and sent != -EAGAIN:
+                member.writer.abort()
+                continue
+            if sent != len(data):
+                member.writer.write(data, max(sent, 0))
+            member.writer.finish()
+        return len(short)
+
+    def spend_page(self, moves: Moves, subscription: Subscription, data: bytes, page: Page) -> None:
+        if page.messages or page.gap:
+            self._answer(moves, subscription, data)
+        else:
+            moves.proceed(subscription)
+
+    def caught_up(self, moves: Moves, subscription: Subscription) -> None:
+        if subscription.wait:
+            moves.await_messages(subscription)
+        else:
+            self.wait_over(moves, subscription)
+
+    def say(self, moves: Moves, subscription: Subscription, control: Control) -> None:
+        if isinstance(control, Bye):
+            self.wait_over(moves, subscription)
+
+    def wait_over(self, moves: Moves, subscription: Subscription) -> None:
+        assert subscription.audience is not None
+        self._answer(moves, subscription, subscription.audience.key.framing.page(moves.empty_page()))
+
+    def _answer(self, moves: Moves, subscription: Subscription, data: bytes) -> None:
+        moves.detach(subscription)
+        subscription.writer.write(data)
+        subscription.writer.finish()
+
+
+STREAMING: Delivery = Streaming()
+ONE_SHOT: Delivery = OneShot()

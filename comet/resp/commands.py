@@ -1,0 +1,397 @@
+"""THE table of the commands that the TCP port knows, and what each does.
+
+A command is a function from the session and its words to a reply, or to a :class:`~comet.message.Draft`; then the row's
+``acknowledge`` makes the reply once the message is stored. A new command is a function and a row.
+
+The trap: a short command with a long reply, a thousand times in one packet. No reply here grows with what others do.
+"""
+
+# Every row's function has the same arguments, whether it needs them or not.
+# ruff: noqa: ARG001
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from itertools import count
+from typing import NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
+
+from comet import __version__
+from comet.drafts import draft, topic_of
+from comet.errors import BadKey, UnknownCommand, WrongArguments, shown
+from comet.message import Draft, Position
+from comet.metrics import Metrics
+from comet.resp.wire import NULL, array, bulk, failure, integer, mapping, simple
+from comet.topics import check_topic
+
+OK = simple("OK")
+REMEMBERED_TOPICS = 65_536
+"""How many topics are remembered as checked; then all are dropped, which bounds the memory."""
+
+LONGEST_NAME = 255
+"""Bytes of the name that a connection gives itself."""
+
+
+class Publisher(Protocol):
+    """Where messages go: the router, seen from here."""
+
+    @property
+    def epoch(self) -> str:
+        """The log's epoch: with an offset it makes a position."""
+
+    def publish(self, drafts: Sequence[Draft]) -> Deferred[Sequence[int]]:
+        """Store ``drafts``, all or none, and give their offsets, in order. Fails with a CometError."""
+
+    def receivers(self, topic: str) -> int:
+        """Return how many subscriptions want ``topic`` now."""
+
+
+class Intake:
+    """What all connections share: where messages go, the largest payload, the topics that were checked already."""
+
+    __slots__ = ("_topics", "max_payload", "metrics", "numbers", "publisher")
+
+    def __init__(self, publisher: Publisher, max_payload: int, metrics: Metrics) -> None:
+        self.publisher = publisher
+        self.max_payload = max_payload
+        self.metrics = metrics
+        self.numbers = count(1)
+        self._topics: dict[bytes, str] = {}
+
+    def draft(self, raw_topic: bytes, payload: bytes) -> Draft:
+        """Return a message without type and key. On the hot path this is one look-up and one construction."""
+        topic = self._topics.get(raw_topic) or self._checked(raw_topic)
+        if len(payload) > self.max_payload:
+            return draft(topic, payload, largest=self.max_payload)
+        return Draft(topic, payload)
+
+    def _checked(self, raw: bytes) -> str:
+        if len(self._topics) >= REMEMBERED_TOPICS:
+            self._topics.clear()
+        self._topics[raw] = topic = check_topic(topic_of(raw))
+        return topic
+
+
+class Ending(Enum):
+    """Whether the connection ends with this run of requests, and how."""
+
+    NOT_YET = "not yet"
+    AFTER_REPLIES = "after replies"
+    AT_ONCE = "at once"
+
+
+class Session:
+    """What one connection has said about itself, and how it is to be answered."""
+
+    __slots__ = ("ending", "intake", "name", "number", "peer", "version")
+
+    def __init__(self, intake: Intake, peer: str) -> None:
+        self.intake = intake
+        self.peer = peer
+        self.number = next(intake.numbers)
+        self.name = b""
+        self.version = 2
+        self.ending = Ending.NOT_YET
+
+
+Words = Sequence[bytes]
+Run = Callable[[Session, Words], bytes | Draft]
+Acknowledge = Callable[[Publisher, Draft, int], bytes]
+
+
+class Command(NamedTuple):
+    """One row. ``arity`` is as in Redis: the number of words, the name included; negative means at least so many."""
+
+    name: str
+    arity: int
+    run: Run
+    help: str
+    acknowledge: Acknowledge | None = None
+
+    def check_arity(self, words: Words) -> None:
+        """Raise :exc:`~comet.errors.WrongArguments` unless the command takes so many."""
+        if self.arity >= 0 or len(words) < -self.arity:
+            raise WrongArguments(
+                f"{self.name}: {len(words) - 1} arguments, where {_wanted(self.arity)} wanted ({self.help})"
+            )
+
+
+def _wanted(arity: int) -> str:
+    return f"{arity - 1} are" if arity >= 0 else f"at least {-arity - 1} are"
+
+
+# -- publishing ------------------------------------------------------------------------------------------------------
+
+
+def _publish(session: Session, words: Words) -> Draft:
+    return session.intake.draft(words[1], words[2])
+
+
+def _receivers(publisher: Publisher, published: Draft, offset: int) -> bytes:
+    return integer(publisher.receivers(published.topic))
+
+
+def _xadd(session: Session, words: Words) -> Draft:
+    """``XADD topic * data payload [type t] [key k]``: the one that knows content types and idempotency keys."""
+    if words[2] != b"*":
+        raise WrongArguments(
+            f"XADD: {shown(words[2])} where '*' was expected; the daemon chooses positions, "
+            "and its settings say how much is retained (no MAXLEN, MINID, NOMKSTREAM)"
+        )
+    fields = _fields(words[3:])
+    if len(fields) == 1:
+        return session.intake.draft(words[1], fields[b"data"])
+    # Neither is text that a check would let pass if these bytes were no UTF-8.
+    content_type, key = (fields.get(name, b"").decode(errors="surrogateescape") for name in (b"type", b"key"))
+    if b"key" in fields and not key:
+        raise BadKey("the idempotency key is empty; leave the field out if the publish need not be safe to repeat")
+    topic = topic_of(words[1])
+    return draft(topic, fields[b"data"], content_type, key, largest=session.intake.max_payload)
+
+
+def _fields(words: Words) -> dict[bytes, bytes]:
+    fields = dict(zip(words[::2], words[1::2], strict=False))
+    unknown = fields.keys() - {b"data", b"type", b"key"}
+    if unknown:
+        raise WrongArguments(f"XADD: no field {shown(min(unknown))}; there are data, type and key")
+    if len(fields) * 2 != len(words) or b"data" not in fields:
+        raise WrongArguments("XADD: wanted is data and a payload, then type and key if need be, each once")
+    return fields
+
+
+def _position(publisher: Publisher, published: Draft, offset: int) -> bytes:
+    return bulk(str(Position(publisher.epoch, offset)))
+
+
+# -- the connection --------------------------------------------------------------------------------------------------
+
+
+def _ping(session: Session, words: Words) -> bytes:
+    if len(words) > 2:
+        raise WrongArguments("PING: at most one argument is wanted")
+    return bulk(words[1]) if len(words) == 2 else simple("PONG")
+
+
+def _echo(session: Session, words: Words) -> bytes:
+    return bulk(words[1])
+
+
+def _quit(session: Session, words: Words) -> bytes:
+    session.ending = Ending.AFTER_REPLIES
+    return OK
+
+
+def _reset(session: Session, words: Words) -> bytes:
+    session.version, session.name = 2, b""
+    return simple("RESET")
+
+
+def _select(session: Session, words: Words) -> bytes:
+    if words[1] != b"0":
+        raise WrongArguments(
+            f"SELECT: there is no database {shown(words[1])}, only 0; tell topics apart by their names"
+        )
+    return OK
+
+
+def _auth(session: Session, words: Words) -> bytes:
+    raise WrongArguments("AUTH: no authentication is configured here; connect without user and token")
+
+
+def _hello(session: Session, words: Words) -> bytes:
+    version = words[1] if len(words) > 1 else b"%d" % session.version
+    if version not in (b"2", b"3"):
+        return failure("NOPROTO", f"there is no version {shown(version)} of the protocol here, only 2 and 3")
+    name = _hello_name(session, words[2:])
+    session.version, session.name = int(version), name
+    greeting = {
+        "server": bulk("comet"),
+        "version": bulk(__version__),
+        "proto": integer(session.version),
+        "id": integer(session.number),
+        "mode": bulk("standalone"),
+        "role": bulk("master"),
+        "modules": array(()),
+    }
+    return mapping(greeting, session.version)
+
+
+def _hello_name(session: Session, options: Words) -> bytes:
+    """Return the name that the options of HELLO set, or the one that the connection has."""
+    if not options:
+        return session.name
+    option = options[0].upper()
+    if option == b"AUTH":
+        _auth(session, options)
+    if option != b"SETNAME" or len(options) < 2:
+        raise WrongArguments(f"HELLO: {shown(options[0])} where AUTH user token or SETNAME name was expected")
+    _hello_name(session, options[2:])
+    return _checked_name(options[1])
+
+
+def _checked_name(name: bytes) -> bytes:
+    if len(name) > LONGEST_NAME or any(not 33 <= byte <= 126 for byte in name):
+        raise WrongArguments(
+            f"{shown(name)} cannot name a connection: at most {LONGEST_NAME} visible ASCII characters can"
+        )
+    return name
+
+
+def _client_setname(session: Session, words: Words) -> bytes:
+    session.name = _checked_name(words[2])
+    return OK
+
+
+def _client_setinfo(session: Session, words: Words) -> bytes:
+    return OK
+
+
+def _client_getname(session: Session, words: Words) -> bytes:
+    return bulk(session.name) if session.name else NULL[session.version]
+
+
+def _client_id(session: Session, words: Words) -> bytes:
+    return integer(session.number)
+
+
+def _client_list(session: Session, words: Words) -> bytes:
+    """This connection alone: a line for each would make a short command a reply of any length."""
+    return bulk(f"id={session.number} addr={session.peer} name={session.name.decode()} resp={session.version}\n")
+
+
+# -- about the daemon ------------------------------------------------------------------------------------------------
+
+
+def _info(session: Session, words: Words) -> bytes:
+    intake = session.intake
+    lines = (
+        "# Server",
+        "server_name:comet",
+        f"comet_version:{__version__}",
+        "redis_mode:standalone",
+        f"epoch:{intake.publisher.epoch}",
+        "# Clients",
+        f"connected_clients:{intake.metrics.tcp_connections}",
+        "# Persistence",
+        # Clients that wait until a server has read its disk ask for this one.
+        "loading:0",
+        "# Stats",
+        f"total_commands_processed:{intake.metrics.commands}",
+        "# Replication",
+        "role:master",
+    )
+    return bulk("\r\n".join((*lines, "")))
+
+
+def _command(session: Session, words: Words) -> bytes:
+    return array(_row(command) for command in COMMANDS.values())
+
+
+def _command_count(session: Session, words: Words) -> bytes:
+    return integer(len(COMMANDS))
+
+
+def _command_docs(session: Session, words: Words) -> bytes:
+    wanted = {word.upper() for word in words[2:]} or COMMANDS.keys()
+    return mapping(
+        {
+            command.name.lower(): mapping(
+                {"summary": bulk(command.help), "since": bulk("0.1.0"), "group": bulk("generic")}, session.version
+            )
+            for name, command in COMMANDS.items()
+            if name in wanted
+        },
+        session.version,
+    )
+
+
+def _row(command: Command) -> bytes:
+    """How COMMAND describes a command: name, arity, flags, first key, last key, step, categories, tips, specs, subs."""
+    none = array(())
+    keys = (integer(0),) * 3
+    arity = b":%d\r\n" % command.arity
+    return array((bulk(command.name.lower()), arity, none, *keys, none, none, none, none))
+
+
+# -- the tables ------------------------------------------------------------------------------------------------------
+
+
+def _by_name(*commands: Command) -> dict[bytes, Command]:
+    return {command.name.split()[-1].encode(): command for command in commands}
+
+
+def _family(name: str, members: Mapping[bytes, Command]) -> Run:
+    """Return a command whose first argument names one of ``members``."""
+
+    def run(session: Session, words: Words) -> bytes | Draft:
+        member = members.get(words[1].upper())
+        if member is None:
+            known = ", ".join(other.name for other in members.values())
+            raise WrongArguments(f"{name}: no {shown(words[1])} here; there are {known}")
+        if len(words) != member.arity:
+            member.check_arity(words)
+        return member.run(session, words)
+
+    return run
+
+
+_CLIENT = _by_name(
+    Command("CLIENT SETNAME", 3, _client_setname, "CLIENT SETNAME name"),
+    Command("CLIENT GETNAME", 2, _client_getname, "CLIENT GETNAME"),
+    Command("CLIENT SETINFO", 4, _client_setinfo, "CLIENT SETINFO attribute value"),
+    Command("CLIENT ID", 2, _client_id, "CLIENT ID"),
+    Command("CLIENT LIST", -2, _client_list, "CLIENT LIST"),
+    Command("CLIENT INFO", 2, _client_list, "CLIENT INFO"),
+)
+
+_COMMAND = _by_name(
+    Command("COMMAND COUNT", 2, _command_count, "COMMAND COUNT"),
+    Command("COMMAND DOCS", -2, _command_docs, "COMMAND DOCS [name ...]"),
+)
+_command_member = _family("COMMAND", _COMMAND)
+
+
+def _command_or_member(session: Session, words: Words) -> bytes | Draft:
+    return _command_member(session, words) if len(words) > 1 else _command(session, words)
+
+
+COMMANDS = _by_name(
+    Command("PUBLISH", 3, _publish, "PUBLISH topic payload: publishes a text or bytes", _receivers),
+    Command("XADD", -5, _xadd, "XADD topic * data payload [type t] [key k]: publishes, gives the position", _position),
+    Command("HELLO", -1, _hello, "HELLO [2|3 [AUTH user token] [SETNAME name]]: chooses the protocol's version"),
+    Command("AUTH", -2, _auth, "AUTH [user] token: says who publishes"),
+    Command("PING", -1, _ping, "PING [text]: answers PONG, or the text"),
+    Command("ECHO", 2, _echo, "ECHO text: answers the text"),
+    Command("QUIT", -1, _quit, "QUIT: ends the connection after all replies"),
+    Command("RESET", 1, _reset, "RESET: makes the connection as new"),
+    Command("SELECT", 2, _select, "SELECT 0: for clients that insist on it"),
+    Command("CLIENT", -2, _family("CLIENT", _CLIENT), "CLIENT SETNAME|GETNAME|SETINFO|ID|LIST|INFO: this connection"),
+    Command("COMMAND", -1, _command_or_member, "COMMAND [COUNT|DOCS]: describes the commands"),
+    Command("INFO", -1, _info, "INFO: describes the daemon"),
+)
+
+_SUBSCRIBE = "subscribe over HTTP: GET /topics/<pattern>"
+_TRANSACTION = "a pipeline is one batch without it (redis-py: pipeline(transaction=False))"
+ELSEWHERE = {
+    b"SUBSCRIBE": _SUBSCRIBE,
+    b"PSUBSCRIBE": _SUBSCRIBE,
+    b"XREAD": _SUBSCRIBE,
+    b"XRANGE": "read history over HTTP: GET /topics/<pattern>?since=first&wait=0",
+    b"MULTI": _TRANSACTION,
+    b"EXEC": _TRANSACTION,
+}
+"""What to do instead of a command of Redis that is likely to be tried."""
+
+BY_SPELLING = {spelling: command for name, command in COMMANDS.items() for spelling in (name, name.lower())}
+"""The table by each name as it is usually written, so that the hot path need not change case."""
+
+
+def command_named(name: bytes) -> Command:
+    """Return the row of ``name``, in any case, or raise :exc:`~comet.errors.UnknownCommand`."""
+    command = COMMANDS.get(name.upper())
+    if command is None:
+        instead = ELSEWHERE.get(name.upper(), "COMMAND lists those that there are")
+        raise UnknownCommand(f"there is no command {shown(name)} here; {instead}")
+    return command

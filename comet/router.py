@@ -1,0 +1,609 @@
+"""The router: publish, subscribe, flush.
+
+Publishing appends to the log; the router hears only from the log, in order, and marks the rows of the audiences that
+want a message. Once per reactor turn it flushes: marked rows get their block, drained readers get a page; both are
+bounded, and what is left over comes in the next turn, so that publishers and new clients are not starved. There is no
+timer per client: one sweep finds heartbeats, waits that are over, and writes that stay stuck.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from comet.audience import NEWS, NEWS_BYTES, Audience, Interest, Key, Row, Subscription, newest_per_topic
+from comet.config import Config
+from comet.control import Beat, Bye, Open, Topics
+from comet.delivery import ONE_SHOT, Delivery
+from comet.errors import CometError, Draining, StoreFailed, TooManyStreams, UnknownStream, shown
+from comet.interfaces import Clock, Store, Writer
+from comet.keys import Keys
+from comet.log import Log, Replay, Retention, Since
+from comet.message import Draft, Gap, Message, Page
+from comet.metrics import Metrics
+from comet.topics import Pattern, PatternIndex
+
+SENDS = 2_000
+"""About as many writes to live subscribers as one turn makes."""
+
+PAGES = 200
+"""Pages that one turn hands to readers."""
+
+REMEMBERED_PAGES = 256
+SWEEP = 0.25
+"""Seconds between two sweeps: how precisely a poll's wait ends."""
+
+
+class Router:
+    """Brings messages from publishers to subscribers. Started and stopped by the service."""
+
+    _log_ = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        metrics: Metrics,
+        clock: Clock,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.config = config
+        self.metrics = metrics
+        self.log = Log(store.epoch, Retention(config.retain_messages, config.retain_seconds, config.retain_bytes))
+        self.streams: dict[str, Subscription] = {}
+        self.audiences: dict[Key, Audience] = {}
+        self.draining = False
+        self.keys = Keys(config.key_window, config.max_keys)
+        self._store = store
+        self._clock = clock
+        self._now = now
+        self._index: PatternIndex[Audience] = PatternIndex()
+        self._marked: deque[Row] = deque()
+        self._readers: deque[Subscription] = deque()
+        self._stuck: dict[Subscription, float] = {}
+        self._waits: dict[int, dict[Subscription, None]] = {}
+        self._pages: dict[object, tuple[Page, bytes]] = {}
+        self._turn_due = False
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping.clock = clock
+        self._swept = 0.0
+        self._beats_due = 0.0
+
+    # -- its life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> Deferred[None]:
+        """Restore what the store has kept and begin to sweep. Fires when publishers and subscribers may come."""
+        started = self._store.start()
+        started.addCallback(self._started)
+        return started  # type: ignore[return-value]
+
+    def _started(self, messages: Sequence[Message]) -> None:
+        self.log.extend(messages)
+        self._swept = self._clock.seconds()
+        sweeping = self._sweeping.start(SWEEP, now=False)
+        sweeping.addErrback(lambda failure: self._log_.failure("the sweep ended", failure=failure))
+
+    def stop(self) -> Deferred[None]:
+        """Tell every subscriber that the stream ends, refuse publishers, and close the store."""
+        self.draining = True
+        bye = Bye("shutdown", self.config.retry, self.log.position(self.log.end))
+        for subscription in list(self.streams.values()):
+            self._delivery(subscription).say(self, subscription, bye)
+        if self._sweeping.running:
+            self._sweeping.stop()
+        return self._store.stop()
+
+    # -- publishers -------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> str:
+        """The log's epoch: with an offset it makes a position."""
+        return self.log.epoch
+
+    def publish(self, drafts: Sequence[Draft]) -> Deferred[Sequence[int]]:
+        """Store ``drafts``, all or none, and bring them to their subscribers in this turn.
+
+        Fires, once they are stored, with the offset of each. A draft whose key is known has the offset that the key
+        first got, and is not published again: that offset is not above :attr:`end_before` of the call. Fails with
+        :exc:`~comet.errors.Draining`, :exc:`~comet.errors.StoreFailed` or :exc:`~comet.errors.TooManyKeys`.
+        """
+        if self.draining:
+            return fail(Draining("the daemon is shutting down"))
+        now = self._now()
+        if any(draft.key for draft in drafts):
+            return self._publish_keyed(drafts, now)
+        messages = self.log.number(drafts, now)
+        first = messages[0].offset if messages else 0
+        stored = self._store.append(messages)
+        stored.addCallback(self._accept, messages)
+        stored.addCallback(lambda _: range(first, first + len(messages)))
+        return stored  # type: ignore[return-value]
+
+    def receivers(self, topic: str) -> int:
+        """How many subscriptions want ``topic`` now."""
+        return sum(audience.size for audience in self._index.match(topic))
+
+    def _publish_keyed(self, drafts: Sequence[Draft], now: float) -> Deferred[Sequence[int]]:
+        fresh: list[Draft] = []
+        offsets: list[int] = []
+        upcoming = self.log.next_offset
+        try:
+            for draft in drafts:
+                known = self.keys.known(draft) if draft.key else None
+                if known is None:
+                    known = upcoming + len(fresh)
+                    if draft.key:
+                        self.keys.remember(draft, known, now)
+                    fresh.append(draft)
+                offsets.append(known)
+        except CometError as error:
+            self._forget_keys(fresh)
+            return fail(error)
+        self.metrics.repeated += len(drafts) - len(fresh)
+        messages = self.log.number(fresh, now)
+        stored = self._store.append(messages)
+        stored.addCallbacks(self._accept, self._not_stored, callbackArgs=(messages,), errbackArgs=(fresh,))
+        stored.addCallback(self._confirmed, drafts, offsets)
+        return stored  # type: ignore[return-value]
+
+    def _not_stored(self, failure: object, fresh: Sequence[Draft]) -> object:
+        self._forget_keys(fresh)
+        return failure
+
+    def _forget_keys(self, drafts: Sequence[Draft]) -> None:
+        for draft in drafts:
+            self.keys.forget(draft)
+
+    def _confirmed(self, _: None, drafts: Sequence[Draft], offsets: Sequence[int]) -> Sequence[int]:
+        """Refuse if a key stood for a publish that was still on its way to the store, and then failed."""
+        for draft, offset in zip(drafts, offsets, strict=True):
+            if draft.key and self.keys.known(draft) != offset:
+                raise StoreFailed("the publish that this one repeats was not stored; try again")
+        return offsets
+
+    def _accept(self, _: object, messages: Sequence[Message]) -> None:
+        """Hear ``messages`` from the log: they are stored. The flush follows in this reactor turn."""
+        self.log.extend(messages)
+        match = self._index.match
+        size = 0
+        for message in messages:
+            length = len(message.payload)
+            size += length
+            for audience in match(message.topic):
+                if not audience.rows:
+                    continue
+                audience.news.append(message)
+                audience.news_bytes += length
+                audience.heard += 1
+                if audience.queued != len(audience.rows):
+                    self._mark(audience)
+                if len(audience.news) > NEWS or audience.news_bytes > NEWS_BYTES:
+                    self._overflow(audience)
+        self.metrics.published += len(messages)
+        self.metrics.published_bytes += size
+
+    # -- subscribers ------------------------------------------------------------------------------------------------
+
+    def subscribe(self, interest: Interest, writer: Writer, head: bytes = b"") -> Subscription:
+        """Open a subscription on ``writer``; ``head`` is written before anything else.
+
+        Returns it, unless the writer has been finished already (a poll that had its answer at once): the caller tells
+        :meth:`gone` when the client goes. Raises :exc:`~comet.errors.TooManyStreams` or
+        :exc:`~comet.errors.Draining`, and then nothing was written.
+        """
+        self.check_room()
+        audience = self._audience(interest.key())
+        audience.size += 1
+        subscription = Subscription(audience, writer, interest, secrets.token_urlsafe(12))
+        subscription.born = self._now()
+        self.streams[subscription.stream] = subscription
+        counts = self.metrics.subscribed
+        counts[interest.transport] = counts.get(interest.transport, 0) + 1
+        start = self.log.start(interest.since, interest.patterns)
+        subscription.cursor, subscription.told = start.after, start.told
+        if start.snapshot and self.log.end:
+            subscription.replays = (Replay(interest.patterns, 0, start.after, newest=True),)
+        position = None if subscription.replays else self.log.position(start.after)
+        opening = head + interest.framing.open(Open(subscription.stream, position, self.config.silence))
+        if start.gap is not None:
+            page, data = self._gap_page(subscription, start.gap)
+        elif self._is_behind(subscription):
+            page, data = self._next_page(subscription)
+        else:
+            page, data = Page([], self.log.position(start.after)), b""
+        interest.delivery.spend_page(self, subscription, opening + data, page)
+        return subscription
+
+    def check_room(self) -> None:
+        """Raise :exc:`~comet.errors.TooManyStreams` or :exc:`~comet.errors.Draining` if ``subscribe`` would."""
+        if self.draining:
+            raise Draining("the daemon is shutting down")
+        if len(self.streams) >= self.config.max_streams:
+            raise TooManyStreams(f"{len(self.streams)} streams are open (max-streams); try again later")
+
+    def drained(self, subscription: Subscription) -> None:
+        """The subscription's writer has room again."""
+        self._stuck.pop(subscription, None)
+        if subscription.audience is not None and subscription.row is None:
+            self.proceed(subscription)
+
+    def gone(self, subscription: Subscription) -> None:
+        """The subscription's client has gone."""
+        if subscription.audience is not None:
+            self.detach(subscription)
+
+    def stream(self, stream: str) -> Subscription:
+        """The open subscription of that id, or :exc:`~comet.errors.UnknownStream`."""
+        try:
+            return self.streams[stream]
+        except KeyError:
+            raise UnknownStream(f"there is no open stream {shown(stream)}") from None
+
+    def change(self, subscription: Subscription, patterns: Sequence[Pattern], since: Since = "now") -> None:
+        """Make ``patterns`` those of an open stream. The stream says so in-band; from there on it carries them.
+
+        Those that are new start at ``since``: what is older than the stream's own position comes first, as a replay.
+        """
+        old = subscription.audience
+        assert old is not None
+        added = tuple(pattern for pattern in patterns if pattern not in old.key.patterns)
+        self._leave_row(subscription)
+        start = self.log.start(since, added) if added else None
+        self._move(subscription, old.key._replace(patterns=tuple(patterns)))
+        if start is not None and start.snapshot:
+            replay = Replay(added, 0, min(start.after, subscription.cursor), newest=True)
+            subscription.replays = (*subscription.replays, replay)
+        elif start is not None and start.after < subscription.cursor:
+            replay = Replay(added, start.after, subscription.cursor, newest=False)
+            subscription.replays = (*subscription.replays, replay)
+        position = self.log.position(subscription.cursor)
+        if start is not None and start.gap is not None:
+            _, data = self._gap_page(subscription, start.gap)
+            subscription.writer.write(data)
+        topics = Topics(tuple(pattern.text for pattern in patterns), position)
+        self._delivery(subscription).say(self, subscription, topics)
+
+    def end(self, subscription: Subscription, reason: str) -> None:
+        """End an open stream with a ``bye``."""
+        bye = Bye(reason, self.config.retry, self.log.position(self.log.end))
+        self._leave_row(subscription)
+        self._delivery(subscription).say(self, subscription, bye)
+
+    # -- the moves of a delivery ------------------------------------------------------------------------------------
+
+    def fall_behind(self, subscription: Subscription, cursor: int) -> None:
+        assert subscription.row is not None
+        subscription.row.remove(subscription)
+        subscription.cursor = subscription.told = cursor
+        self.metrics.slow += 1
+        self.await_drain(subscription)
+
+    def await_drain(self, subscription: Subscription) -> None:
+        self._stuck[subscription] = self._clock.seconds()
+
+    def proceed(self, subscription: Subscription) -> None:
+        if self._is_behind(subscription):
+            if not subscription.queued:
+                subscription.queued = True
+                self._readers.append(subscription)
+                self._arrange_turn()
+        else:
+            self._delivery(subscription).caught_up(self, subscription)
+
+    def join(self, subscription: Subscription) -> None:
+        audience = subscription.audience
+        assert audience is not None
+        row = audience.row_for(subscription.writer.descriptor >= 0)
+        row.add(subscription)
+        row.position = self.log.end
+
+    def await_messages(self, subscription: Subscription) -> None:
+        self.join(subscription)
+        subscription.deadline = round((self._clock.seconds() + subscription.wait) / SWEEP)
+        self._waits.setdefault(subscription.deadline, {})[subscription] = None
+
+    def detach(self, subscription: Subscription) -> None:
+        if subscription.row is not None:
+            subscription.row.remove(subscription)
+        if subscription.deadline:
+            self._waits.get(subscription.deadline, {}).pop(subscription, None)
+        self._stuck.pop(subscription, None)
+        del self.streams[subscription.stream]
+        audience = subscription.audience
+        assert audience is not None
+        subscription.audience = None
+        self._shrink(audience)
+
+    def empty_page(self) -> Page:
+        return Page([], self.log.position(self.log.end))
+
+    # -- audiences --------------------------------------------------------------------------------------------------
+
+    def _audience(self, key: Key) -> Audience:
+        audience = self.audiences.get(key)
+        if audience is None:
+            audience = self.audiences[key] = Audience(key, self._clock.seconds())
+            for pattern in key.patterns:
+                self._index.add(pattern, audience)
+        return audience
+
+    def _shrink(self, audience: Audience) -> None:
+        audience.size -= 1
+        if not audience.size:
+            del self.audiences[audience.key]
+            for pattern in audience.key.patterns:
+                self._index.remove(pattern, audience)
+            if audience.tick is not None:
+                audience.tick.cancel()
+                audience.tick = None
+
+    def _move(self, subscription: Subscription, key: Key) -> None:
+        """Put a reading subscription under another key."""
+        old = subscription.audience
+        assert old is not None
+        subscription.audience = self._audience(key)
+        subscription.audience.size += 1
+        self._shrink(old)
+
+    def _leave_row(self, subscription: Subscription) -> None:
+        """Make a live subscription a reading one, its cursor where it stands."""
+        row = subscription.row
+        if row is not None:
+            clean = row.sent == row.audience.heard
+            row.remove(subscription)
+            subscription.cursor = subscription.told = self.log.end if clean else row.position
+
+    def _delivery(self, subscription: Subscription) -> Delivery:
+        assert subscription.audience is not None
+        delivery: Delivery = subscription.audience.key.delivery
+        return delivery
+
+    def _overflow(self, audience: Audience) -> None:
+        """Keep no more news than is good: conflate them, or have the members read them from the log."""
+        if audience.key.conflate and all(row.sent == audience.heard - len(audience.news) for row in audience.rows):
+            before = len(audience.news)
+            audience.news = newest_per_topic(audience.news)
+            audience.news_bytes = sum(len(message.payload) for message in audience.news)
+            audience.heard -= before - len(audience.news)
+            self.metrics.conflated += before - len(audience.news)
+            if len(audience.news) <= NEWS // 2 and audience.news_bytes <= NEWS_BYTES // 2:
+                return
+        for row in list(audience.rows):
+            for member in list(row.members):
+                row.remove(member)
+                member.cursor = member.told = row.position
+                self.proceed(member)
+        audience.forget_news()
+
+    # -- the turn ---------------------------------------------------------------------------------------------------
+
+    def _mark(self, audience: Audience) -> None:
+        """See to it that the rows of an audience with news are flushed: in this turn, or at its pace."""
+        if audience.key.pace:
+            if audience.tick is None:
+                delay = audience.wrote + audience.key.pace - self._clock.seconds()
+                audience.tick = self._clock.callLater(max(0.0, delay), self._pace, audience)
+            return
+        self._queue_rows(audience)
+
+    def _pace(self, audience: Audience) -> None:
+        audience.tick = None
+        self._queue_rows(audience)
+
+    def _queue_rows(self, audience: Audience) -> None:
+        for row in audience.rows:
+            if not row.queued:
+                row.queued = True
+                audience.queued += 1
+                self._marked.append(row)
+        self._arrange_turn()
+
+    def _arrange_turn(self) -> None:
+        if not self._turn_due:
+            self._turn_due = True
+            # Delayed calls run after everything that this poll of the reactor has brought: one flush for all of it.
+            self._clock.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        """Flush marked rows and serve readers, as far as one turn goes."""
+        self._turn_due = False
+        now = self._clock.seconds()
+        sends = SENDS
+        marked = self._marked
+        while marked and sends > 0:
+            row = marked.popleft()
+            sends -= len(row.members) + 1
+            self._flush(row, now)
+        for _ in range(min(PAGES, len(self._readers))):
+            self._serve(self._readers.popleft())
+        self._pages.clear()
+        if marked or self._readers:
+            self._arrange_turn()
+
+    def _flush(self, row: Row, now: float) -> None:
+        audience = row.audience
+        row.queued = False
+        audience.queued -= 1
+        members = len(row.members)
+        if not members:
+            pass
+        elif row.sent != audience.heard:
+            self._flush_news(audience, row, members)
+            audience.wrote = now
+        elif row.beat:
+            data = audience.key.framing.control(Beat(self.log.position(self.log.end)))
+            if data:
+                audience.key.delivery.spend_block(self, row, data, self.log.end)
+                self.metrics.heartbeats += members
+            row.position = self.log.end
+        row.beat = False
+        if not audience.queued and audience.news and all(row.sent == audience.heard for row in audience.rows):
+            audience.forget_news()
+
+    def _flush_news(self, audience: Audience, row: Row, members: int) -> None:
+        key = audience.key
+        block = audience.block(row.sent, self.log.epoch, self.log.end)
+        short = key.delivery.spend_block(self, row, block.data, block.offset)
+        row.sent = block.stop
+        row.position = block.offset
+        metrics = self.metrics
+        metrics.conflated += block.conflated * members
+        taken = members - short
+        metrics.delivered[key.transport] = metrics.delivered.get(key.transport, 0) + block.messages * taken
+        metrics.delivered_bytes[key.transport] = metrics.delivered_bytes.get(key.transport, 0) + len(block.data) * taken
+        if block.framing is not key.framing and block.framing != key.framing:
+            self._reframe(row, block.framing)
+        elif row.sent != audience.heard and row.members:
+            row.queued = True
+            audience.queued += 1
+            self._marked.append(row)
+
+    def _reframe(self, row: Row, framing: object) -> None:
+        """The format goes on in another state: the members read on, and join the audience of that state."""
+        for member in list(row.members):
+            row.remove(member)
+            member.cursor = member.told = row.position
+            self._move(member, row.audience.key._replace(framing=framing))  # type: ignore[arg-type]
+            self.proceed(member)
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def _is_behind(self, subscription: Subscription) -> bool:
+        return subscription.cursor < self.log.end or bool(subscription.replays)
+
+    def _serve(self, subscription: Subscription) -> None:
+        subscription.queued = False
+        if subscription.audience is None or subscription.row is not None or subscription in self._stuck:
+            return
+        if not self._is_behind(subscription):
+            self.proceed(subscription)
+            return
+        page, data = self._next_page(subscription)
+        self._delivery(subscription).spend_page(self, subscription, data, page)
+
+    def _gap_page(self, subscription: Subscription, gap: Gap) -> tuple[Page, bytes]:
+        assert subscription.audience is not None
+        self.metrics.gaps += 1
+        page = Page([], self.log.position(subscription.cursor), gap)
+        return page, subscription.audience.key.framing.page(page)
+
+    def _next_page(self, subscription: Subscription) -> tuple[Page, bytes]:
+        """Read the subscription's next page, and move its cursor behind it. Pages are shared within a turn."""
+        audience = subscription.audience
+        assert audience is not None
+        known: tuple[object, ...]
+        if subscription.replays:
+            known = (audience.key, subscription.limit, subscription.replays[0], subscription.cursor)
+        else:
+            told = max(subscription.told, subscription.cursor)
+            known = (audience.key, subscription.limit, subscription.cursor, told)
+        found = self._pages.get((known, self.log.end))
+        if found is None:
+            page = self._replay_page(subscription) if subscription.replays else self._cursor_page(subscription)
+            found = page, audience.key.framing.page(page) if page.messages or page.gap else b""
+            if len(self._pages) >= REMEMBERED_PAGES:
+                self._pages.clear()
+            self._pages[known, self.log.end] = found
+        self._advance(subscription, *found)
+        return found
+
+    def _advance(self, subscription: Subscription, page: Page, data: bytes) -> None:
+        audience = subscription.audience
+        assert audience is not None
+        if subscription.replays:
+            replay, *rest = subscription.replays
+            reached = page.position.offset
+            more = () if reached >= replay.until else (replay._replace(after=reached),)
+            subscription.replays = (*more, *rest)
+        else:
+            subscription.cursor = page.position.offset
+            if page.gap is not None:
+                subscription.told = page.gap.until.offset
+                self.metrics.gaps += 1
+        framing = audience.key.framing.after(page)
+        if framing is not audience.key.framing and framing != audience.key.framing:
+            self._move(subscription, audience.key._replace(framing=framing))
+        name = audience.key.transport
+        self.metrics.delivered[name] = self.metrics.delivered.get(name, 0) + len(page.messages)
+        self.metrics.delivered_bytes[name] = self.metrics.delivered_bytes.get(name, 0) + len(data)
+
+    def _replay_page(self, subscription: Subscription) -> Page:
+        replay = subscription.replays[0]
+        if replay.newest:
+            messages, reached = self.log.snapshot(replay, subscription.limit)
+        else:
+            messages, reached = self.log.read(replay.patterns, replay.after, subscription.limit)
+            messages = [message for message in messages if message.offset <= replay.until]
+        return Page(messages, self.log.position(min(reached, replay.until)))
+
+    def _cursor_page(self, subscription: Subscription) -> Page:
+        audience = subscription.audience
+        assert audience is not None
+        log, patterns, cursor = self.log, audience.key.patterns, subscription.cursor
+        told = max(subscription.told, cursor)
+        lost = log.lost(patterns, told)
+        gap = Gap(log.position(cursor), log.position(lost)) if lost > told else None
+        if audience.key.conflate:
+            messages, reached = log.snapshot(Replay(patterns, cursor, log.end, newest=True), subscription.limit)
+        else:
+            messages, reached = log.read(patterns, cursor, subscription.limit)
+        return Page(messages, log.position(reached), gap)
+
+    # -- the sweep --------------------------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        now = self._clock.seconds()
+        self.metrics.reactor_lag = max(0.0, now - self._swept - SWEEP)
+        self._swept = now
+        wall = self._now()
+        self.log.expire(wall)
+        self.keys.expire(wall)
+        self._pages.clear()
+        self._end_waits(now)
+        if now >= self._beats_due:
+            self._beats_due = now + 1
+            self._mark_beats(now)
+            self._abort_stuck(now)
+
+    def _end_waits(self, now: float) -> None:
+        due = int(now / SWEEP)
+        for deadline in [deadline for deadline in self._waits if deadline <= due]:
+            for subscription in list(self._waits.pop(deadline)):
+                self._delivery(subscription).wait_over(self, subscription)
+
+    def _mark_beats(self, now: float) -> None:
+        quiet_since = now - self.config.silence
+        for audience in self.audiences.values():
+            if audience.wrote <= quiet_since and audience.rows and audience.key.delivery is not ONE_SHOT:
+                audience.wrote = now
+                for row in audience.rows:
+                    row.beat = True
+                self._queue_rows(audience)
+
+    def _abort_stuck(self, now: float) -> None:
+        for subscription, since in list(self._stuck.items()):
+            if since > now - self.config.stall:
+                break
+            self.metrics.stalled += 1
+            self.detach(subscription)
+            subscription.writer.abort()
+
+    # -- what people ask --------------------------------------------------------------------------------------------
+
+    def reading(self) -> Iterator[Subscription]:
+        """Yield the subscriptions that are not live."""
+        return (subscription for subscription in self.streams.values() if subscription.row is None)
+
+    def position_of(self, subscription: Subscription) -> int:
+        """The offset up to which the subscription was given everything."""
+        row = subscription.row
+        if row is None:
+            return subscription.cursor
+        assert subscription.audience is not None
+        return self.log.end if row.sent == subscription.audience.heard else row.position

@@ -1,0 +1,239 @@
+"""The HTTP channel: one connection, its requests one after the other.
+
+It takes the place of twisted.web's reading half. A head is read whole, by the strict reader; a body has a bound and a
+least rate; deadlines are absolute, so that a byte now and then does not win time, and one sweep of the site finds them.
+What ``Request`` and the resources see is twisted.web's channel as ever.
+
+A response that is held has the connection for itself. For a stream :meth:`Channel.hand_over` gives the transport to a
+writer and the channel is no more; for a poll it waits in :meth:`Channel.hold`, and a client that sends more than one
+request ahead is dropped.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _IdentityTransferDecoder, _MalformedChunkedDataError
+
+from comet.errors import BadRequest, CometError, HeadTooLarge, PayloadTooLarge, TooSlow
+from comet.web.answers import raw_problem
+from comet.web.head import Head, looks_broken, parse_head
+
+BODY_RATE = 1_024
+"""Bytes a second that a body must bring, beyond the time that every body has."""
+
+AHEAD = 16_384
+"""Bytes that a client may send ahead while an answer is prepared or a poll is held."""
+
+
+class Held(Protocol):
+    """Who waits for the client of a held poll to leave."""
+
+    def lost(self) -> None:
+        """The client has gone."""
+
+
+class Channel(HTTPChannel):
+    """Reads requests strictly, and has them answered in order."""
+
+    _buffer = b""
+    _body: Any = None
+    _body_bytes = 0
+    _body_since = 0.0
+    _held: Held | None = None
+    _broken = False
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+        self._networkProducer = self.transport
+        self._networkProducer.registerProducer(self, True)
+        self.site.expect(self, self.site.config.head_timeout)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._broken:
+            return
+        if self._handlingRequest:
+            self._buffer += data
+            if len(self._buffer) > AHEAD:
+                self._pause_or_drop()
+        elif self._body is not None:
+            self._receive_body(data)
+        else:
+            self._buffer += data
+            self._receive_head()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.site.expect_nothing(self)
+        self._body = None
+        held, self._held = self._held, None
+        if held is not None:
+            held.lost()
+        requests, self.requests = self.requests, []
+        for request in requests:
+            request.connectionLost(reason)
+
+    # -- the head ---------------------------------------------------------------------------------------------------
+
+    def _receive_head(self) -> None:
+        end = self._buffer.find(b"\r\n\r\n")
+        if self._buffer[:2] == b"\r\n":  # RFC 9112, section 2.2: some clients end a body with an empty line
+            self._buffer = self._buffer[2:]
+            return self._receive_head()
+        most = self.site.config.max_head
+        if end > most or (end < 0 and len(self._buffer) > most):
+            return self.refuse(HeadTooLarge(f"the request line and headers have more than {most} bytes (max-head)"))
+        if end < 0:
+            if looks_broken(self._buffer):
+                self.refuse(BadRequest("the request is malformed: a line ends in a line feed alone"))
+            return None
+        data, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
+        try:
+            head = parse_head(data)
+            self._begin(head)
+        except CometError as error:
+            self.refuse(error)
+        return None
+
+    def _begin(self, head: Head) -> None:
+        """Make a request of ``head``, and have it answered once its body is there."""
+        most = self.site.largest_body
+        if head.length is not None and head.length > most:
+            raise PayloadTooLarge(f"the body has {head.length} bytes; at most {most} are allowed")
+        request = self.requestFactory(self, False)
+        self.requests.append(request)
+        self.persistent = head.persistent
+        request.head = head
+        add = request.requestHeaders.addRawHeader
+        for name, value in head.fields:
+            add(name, value)
+        request.parseCookies()
+        request.content = io.BytesIO()
+        if head.length == 0:
+            self._answer()
+            return
+        if head.expects_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._body_bytes = 0
+        self._body_since = self.site.clock.seconds()
+        if head.length is None:
+            self._body = _ChunkedTransferDecoder(self._take_body, self._body_done)
+        else:
+            self._body = _IdentityTransferDecoder(head.length, self._take_body, self._body_done)
+        ahead, self._buffer = self._buffer, b""
+        self.site.expect(self, self.site.config.body_timeout)
+        if ahead:
+            self._receive_body(ahead)
+
+    # -- the body ---------------------------------------------------------------------------------------------------
+
+    def _receive_body(self, data: bytes) -> None:
+        try:
+            self._body.dataReceived(data)
+        except (_MalformedChunkedDataError, CometError) as error:
+            self.refuse(error if isinstance(error, CometError) else BadRequest("the chunks of the body are malformed"))
+
+    def _take_body(self, data: bytes) -> None:
+        self._body_bytes += len(data)
+        if self._body_bytes > self.site.largest_body:
+            raise PayloadTooLarge(f"the body has more than {self.site.largest_body} bytes")
+        self.requests[0].content.write(data)
+        since_start = self.site.clock.seconds() - self._body_since
+        allowed = self.site.config.body_timeout + self._body_bytes / BODY_RATE
+        self.site.expect(self, allowed - since_start)
+
+    def _body_done(self, rest: bytes) -> None:
+        self._body = None
+        self._buffer = rest
+        self._answer()
+
+    # -- the answer -------------------------------------------------------------------------------------------------
+
+    def _answer(self) -> None:
+        self._handlingRequest = True
+        self.site.expect_nothing(self)
+        request = self.requests[0]
+        head = request.head
+        request.requestReceived(head.method, head.target, head.version)
+
+    def requestDone(self, request: Any) -> None:  # noqa: ARG002
+        self.answer_done()
+
+    def answer_done(self) -> None:
+        """The response is written: go on with the connection, in a later turn if there is more already."""
+        self._held = None
+        self.requests.clear()
+        if not self.persistent:
+            self._broken = True
+            self.site.expect(self, self.site.config.stall)
+            self.loseConnection()
+            return
+        self._handlingRequest = False
+        self.site.expect(self, self.site.config.idle_timeout)
+        if self._buffer or self._waitingForTransport:
+            self.site.clock.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        if self.connected and not self._broken and not self._handlingRequest and not self._waitingForTransport:
+            self.transport.resumeProducing()
+            if self._buffer:
+                self.site.expect(self, self.site.config.head_timeout)
+                self._receive_head()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self._go_on()
+
+    def refuse(self, error: CometError) -> None:
+        """Answer a request that never became one, and close."""
+        self.site.metrics.count_refusal(error.code)
+        self._broken = True
+        self._body = None
+        self._buffer = b""
+        self.requests.clear()
+        self.transport.write(raw_problem(error))
+        self.site.expect(self, self.site.config.head_timeout)
+        self.loseConnection()
+
+    def overdue(self) -> None:
+        """The deadline is over."""
+        if self._broken or self._handlingRequest:
+            self.transport.abortConnection()
+        elif self._body is not None or self._buffer:
+            self.refuse(TooSlow("the request did not arrive in time"))
+        else:
+            self._broken = True
+            self.site.expect(self, self.site.config.head_timeout)
+            self.loseConnection()
+
+    # -- held responses ---------------------------------------------------------------------------------------------
+
+    def hold(self, held: Held) -> None:
+        """The request is a poll that will be answered by ``answer_done``; tell ``held`` if the client leaves first."""
+        self._held = held
+
+    def hand_over(self) -> tuple[Any, bytes]:
+        """Give up the transport, and return it and what was received behind the request. Whoever takes it calls
+        :func:`take_over`."""
+        self._networkProducer.unregisterProducer()
+        self.site.expect_nothing(self)
+        self.requests.clear()
+        return self.transport, self._buffer
+
+    def _pause_or_drop(self) -> None:
+        if self._held is not None:
+            self.site.metrics.intruded += 1
+            self.transport.abortConnection()
+        else:
+            self.transport.pauseProducing()
+
+
+def take_over(transport: Any, protocol: Any) -> None:
+    """Make ``protocol`` the one that ``transport`` tells of bytes and of its end."""
+    # Wrappers (TLS, PROXY protocol) call it differently than plain transports.
+    setattr(transport, "wrappedProtocol" if hasattr(transport, "wrappedProtocol") else "protocol", protocol)
+
+
+assert not IHalfCloseableProtocol.implementedBy(Channel)  # a FIN from the client is its leaving

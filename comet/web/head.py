@@ -1,0 +1,145 @@
+"""The strict reader of HTTP/1 request heads (RFC 9112). Sans-IO.
+
+Whatever two servers could read in two ways is refused here, before anything looks at a header: a missing, doubled or
+junk ``Host``, folded lines, bare line feeds, control characters, ``Content-Length`` together with
+``Transfer-Encoding`` or twice, any coding but ``chunked``. A browser or a proxy sends none of these; request smuggling
+and header injection live on them.
+
+The whole head is matched by one expression, which is also faster than reading it line by line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from comet.errors import BadRequest, shown
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_HEAD = re.compile(
+    rb"(?P<method>%b) (?P<target>[\x21-\x7e\x80-\xff]+) HTTP/1\.(?P<minor>[01])\r\n"
+    rb"(?P<fields>(?:%b:[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n" % (_TOKEN, _TOKEN)
+)
+_FIELD = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
+# RFC 3986, section 3.2.2: a name, an IPv4 address, or an IP literal; with a port or without.
+_HOST = re.compile(rb"([A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_LENGTH = re.compile(rb"[0-9]{1,15}")
+_C1 = re.compile("[\x80-\x9f]")
+
+
+class Head(NamedTuple):
+    """A request head that can be read in one way only. Field names are lower case.
+
+    ``host`` is without the port; ``length`` is of the body, None if it is chunked; ``persistent`` says whether the
+    connection may carry another request.
+    """
+
+    method: bytes
+    target: bytes
+    version: bytes
+    fields: list[tuple[bytes, bytes]]
+    host: bytes
+    length: int | None
+    persistent: bool
+    expects_continue: bool
+
+
+def parse_head(data: bytes) -> Head:
+    """Return the head that ``data`` is, from the request line up to the empty line, or raise
+    :exc:`~comet.errors.BadRequest`."""
+    match = _HEAD.fullmatch(data)
+    if match is None:
+        raise BadRequest(_fault(data))
+    method, target, minor, raw = match.group("method", "target", "minor", "fields")
+    fields = [(name.lower(), value) for name, value in _FIELD.findall(raw)]
+    known: dict[bytes, bytes] = {}
+    for name, value in fields:
+        if name in known and name in _SINGLE:
+            raise BadRequest(f"the header {shown(name.decode())} is there twice")
+        known[name] = value
+        if not value.isascii():
+            _check_text(name, value)
+    target, host = _target_and_host(target, known.get(b"host"), minor)
+    length = _length(known, minor)
+    persistent, expects = _connection(known, minor)
+    return Head(method, target, b"HTTP/1." + minor, fields, host, length, persistent, expects)
+
+
+_SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"content-type", b"origin", b"authorization"))
+
+
+def _target_and_host(target: bytes, host: bytes | None, minor: bytes) -> tuple[bytes, bytes]:
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is not None:  # RFC 9112, section 3.2.2: it overrides Host
+        host, target = absolute[1], absolute[2] or b"/"
+        if target[:1] == b"?":
+            target = b"/" + target
+    if target[:1] != b"/" and target != b"*":
+        raise BadRequest(f"the request target {shown(target)} is not a path")
+    if host is None:
+        if minor == b"1":
+            raise BadRequest("the header Host is missing")
+        return target, b""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        raise BadRequest(f"{shown(host)} is not a host")
+    return target, match[1].lower()
+
+
+def _length(known: dict[bytes, bytes], minor: bytes) -> int | None:
+    length, coding = known.get(b"content-length"), known.get(b"transfer-encoding")
+    if coding is not None:
+        if length is not None:
+            raise BadRequest("Content-Length and Transfer-Encoding exclude each other")
+        if coding.lower() != b"chunked" or minor == b"0":
+            raise BadRequest(f"the transfer coding {shown(coding)} is not known; there is 'chunked', in HTTP/1.1")
+        return None
+    if length is None:
+        return 0
+    if _LENGTH.fullmatch(length) is None:
+        raise BadRequest(f"{shown(length)} is not a Content-Length")
+    return int(length)
+
+
+def _connection(known: dict[bytes, bytes], minor: bytes) -> tuple[bool, bool]:
+    expect = known.get(b"expect", b"").lower()
+    if expect not in (b"", b"100-continue"):
+        raise BadRequest(f"the expectation {shown(expect)} cannot be met")
+    options = known.get(b"connection", b"").lower()
+    if minor == b"0":
+        return False, False
+    return b"close" not in options, expect != b""
+
+
+def _check_text(name: bytes, value: bytes) -> None:
+    """Refuse C1 control characters, in UTF-8 or in Latin-1: some readers end a line at U+0085."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = value.decode("latin-1")
+    if _C1.search(text):
+        raise BadRequest(f"the header {shown(name.decode())} has a control character")
+
+
+_FAULTS = (
+    (re.compile(rb"(?<!\r)\n"), "a line ends in a line feed alone"),
+    (re.compile(rb"\r(?!\n)"), "there is a carriage return without a line feed"),
+    (re.compile(rb"\r\n[ \t]"), "a header goes on in a second line"),
+    (re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]"), "there is a control character"),
+    (re.compile(rb"\A(?!%b [^ ]+ HTTP/1\.[01]\r\n)" % _TOKEN), "the request line is not one of HTTP/1.0 or HTTP/1.1"),
+)
+
+
+def _fault(data: bytes) -> str:
+    """What is wrong with a head that does not match, for people."""
+    for pattern, text in _FAULTS:
+        if pattern.search(data):
+            return f"the request is malformed: {text}"
+    return "the request is malformed: a header line is not 'name: value'"
+
+
+def looks_broken(data: bytes) -> bool:
+    """Whether the beginning of a head shows already that it will be refused: it would otherwise wait for an empty
+    line that never comes."""
+    return _FAULTS[0][0].search(data) is not None

@@ -1,0 +1,185 @@
+"""The site: the factory of channels, the gate that every request passes, and the tree of resources that answers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from comet.config import Config
+from comet.errors import CometError, HostRefused, Internal, OriginRefused, shown
+from comet.interfaces import Clock
+from comet.metrics import Metrics
+from comet.router import Router
+from comet.web.answers import problem
+from comet.web.channel import Channel
+from comet.web.head import Head
+from comet.web.resources import Branch
+from comet.web.topics import Topics
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+SWEEP = 1.0
+
+_PREFLIGHT = (
+    b"Access-Control-Allow-Methods: GET, POST, DELETE\r\n"
+    b"Access-Control-Allow-Headers: Content-Type, Idempotency-Key, Last-Event-ID\r\n"
+    b"Access-Control-Max-Age: 600\r\n"
+)
+
+
+class CometRequest(Request):
+    """A request whose refusals are problem documents, and that is answered only if its Host and Origin may ask."""
+
+    head: Head
+    origin = b""
+    """The other origin whose page asks, if it is an allowed one."""
+
+    defaultContentType = None
+
+    def process(self) -> None:
+        self.site = self.channel.site
+        self.prepath: list[bytes] = []
+        self.postpath: list[bytes] = []
+        try:
+            self.origin = self.site.gate(self)
+        except CometError as error:
+            self.refuse(error)
+            return
+        if self.origin:
+            for line in self.cross_origin_lines().splitlines():
+                name, value = line.split(b": ")
+                self.setHeader(name, value)
+            if self.method == b"OPTIONS":
+                self.answer(HTTPStatus.NO_CONTENT, b"", _PREFLIGHT)
+                return
+        super().process()
+
+    def render(self, resrc: Any) -> None:
+        try:
+            super().render(resrc)
+        except CometError as error:
+            self.refuse(error)
+
+    def cross_origin_lines(self) -> bytes:
+        """The header lines that let the page of another origin read the answer; none if it is of this one."""
+        if not self.origin:
+            return b""
+        return b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n" % self.origin
+
+    def answer(self, status: HTTPStatus, body: bytes, further: bytes = b"") -> None:
+        """Answer with a JSON ``body``, past the machinery of twisted.web, which takes as long as publishing does."""
+        channel = self.channel
+        if channel is None:
+            return
+        close = b"" if channel.persistent else b"Connection: close\r\n"
+        kind = b"Content-Type: application/json\r\n" if body else b""
+        channel.transport.write(
+            b"HTTP/1.1 %d %b\r\n%bCache-Control: no-store\r\n%b%b%bContent-Length: %d\r\n\r\n%b"
+            % (status, status.phrase.encode(), kind, self.cross_origin_lines(), further, close, len(body), body)
+        )
+        self.startedWriting = self.finished = 1
+        self.channel = None
+        channel.answer_done()
+
+    def refuse(self, error: CometError) -> None:
+        """Answer with a problem document."""
+        body = problem(self, error)
+        self.setHeader(b"content-length", b"%d" % len(body))
+        self.write(b"" if self.method == b"HEAD" else body)
+        self.finish()
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        self._log.failure("answering {method} {path} failed", reason, method=self.method, path=self.path)
+        if self.channel is not None:
+            if self.startedWriting:
+                self.channel.loseConnection()
+            else:
+                self.refuse(Internal("the daemon made a mistake; its log says more"))
+        return reason
+
+
+class CometSite(Site):
+    """Makes the channels, and ends those whose deadline is over."""
+
+    _log_ = Logger()
+    protocol = Channel
+
+    def __init__(self, tree: IResource, config: Config, metrics: Metrics, clock: Clock) -> None:
+        super().__init__(tree, requestFactory=CometRequest, reactor=clock, parsePOSTFormSubmission=False)
+        self.config = config
+        self.metrics = metrics
+        self.clock = clock
+        self.largest_body = max(config.max_payload, config.max_body)
+        self._hosts = frozenset(host.encode() for host in (*LOOPBACK, *config.host))
+        self._origins = frozenset(origin.encode() for origin in config.origin)
+        self._deadlines: dict[Channel, float] = {}
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping.clock = clock
+
+    def startFactory(self) -> None:
+        self._sweeping.start(SWEEP, now=False).addErrback(
+            lambda failure: self._log_.failure("the sweep of the site ended", failure=failure)
+        )
+
+    def stopFactory(self) -> None:
+        if self._sweeping.running:
+            self._sweeping.stop()
+
+    def buildProtocol(self, addr: object) -> Channel:  # noqa: ARG002
+        channel = Channel()
+        channel.site = channel.factory = self
+        channel.requestFactory = self.requestFactory
+        return channel
+
+    def log(self, request: object) -> None:
+        """Nothing: requests are counted, not logged."""
+
+    def getContentFile(self, length: int | None) -> io.BytesIO:  # noqa: ARG002
+        """Memory: the channel has bounded it, and a spool file would block the reactor."""
+        return io.BytesIO()
+
+    def expect(self, channel: Channel, seconds: float) -> None:
+        """Have ``channel`` called ``overdue`` if nothing changes within ``seconds``."""
+        self._deadlines[channel] = self.clock.seconds() + seconds
+
+    def expect_nothing(self, channel: Channel) -> None:
+        """Undo ``expect``."""
+        self._deadlines.pop(channel, None)
+
+    def gate(self, request: CometRequest) -> bytes:
+        """Refuse a request that should not be made here; return the other origin whose page makes it, if one does.
+
+        Whoever owns a name can have it resolve to 127.0.0.1 and so make a browser talk to this daemon (DNS rebinding):
+        on the loopback, only the names of the loopback and the listed ones are answered to.
+        """
+        head = request.head
+        if head.host not in self._hosts and getattr(request.host, "host", "").startswith(("127.", "::1")):
+            raise HostRefused(
+                f"this daemon does not answer to {shown(head.host)}; the operator can name it with --host"
+            )
+        origin = request.getHeader(b"origin")
+        if origin is None or origin in self._origins:
+            return origin or b""
+        scheme, _, host = origin.partition(b"://")
+        if scheme not in (b"http", b"https") or host != request.getHeader(b"host"):
+            raise OriginRefused(f"pages of {shown(origin)} may not ask; the operator can list it with --origin")
+        return b""
+
+    def _sweep(self) -> None:
+        now = self.clock.seconds()
+        for channel in [channel for channel, deadline in self._deadlines.items() if deadline <= now]:
+            self.expect_nothing(channel)
+            channel.overdue()
+
+
+def make_site(router: Router, config: Config, metrics: Metrics, clock: Clock) -> CometSite:
+    """Return the factory of the HTTP face."""
+    children: Mapping[bytes, IResource] = {b"topics": Topics(router, config)}
+    return CometSite(Branch(children), config, metrics, clock)
