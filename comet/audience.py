@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from comet.interfaces import Call, Framing, Writer
 from comet.log import PAGE_BYTES, Replay, Since
 from comet.message import Message, Page, Position
+from comet.metrics import Tally
 from comet.topics import Pattern
 
 ROW = 2_000
@@ -147,7 +150,7 @@ class Row:
         return members
 
 
-class Block(NamedTuple):
+class Block(Struct, frozen=True, gc=False):
     """The bytes of an audience's news from ``start`` up to ``stop``, as counted by ``heard``; ``full`` if the news
     are more than a block holds. Whoever takes it has everything up to ``offset``, and goes on with ``framing``."""
 
@@ -165,13 +168,14 @@ class Audience:
     """All subscriptions of one :class:`Key`: ``size`` of them, the live ones in ``rows``.
 
     ``news`` are the messages that some row has not had; ``heard`` counts all there ever were. ``queued`` counts the
-    rows that wait for their flush.
+    rows that wait for their flush, ``tally`` what they are given.
     """
 
-    __slots__ = ("_block", "heard", "key", "news", "news_bytes", "queued", "rows", "size", "tick", "wrote")
+    __slots__ = ("_block", "heard", "key", "news", "news_bytes", "queued", "rows", "size", "tally", "tick", "wrote")
 
-    def __init__(self, key: Key, now: float) -> None:
+    def __init__(self, key: Key, tally: Tally, now: float) -> None:
         self.key = key
+        self.tally = tally
         self.size = 0
         self.rows: list[Row] = []
         self.news: list[Message] = []
@@ -199,22 +203,24 @@ class Audience:
         return block
 
     def forget_news(self) -> None:
-        """Let go of the news that every row has."""
-        self.news.clear()
+        """Let go of the news, which every row has."""
+        self.news = []
         self.news_bytes = 0
+        self._block = None
 
     def _made(self, start: int, epoch: str, end: int) -> Block:
-        first = self.heard - len(self.news)
-        pending = self.news[start - first :] if start > first else self.news
-        taken = pending if self.news_bytes <= PAGE_BYTES else _as_many_as_fit(pending)
-        messages = newest_per_topic(taken) if self.key.conflate else taken
+        news, framing = self.news, self.key.framing
+        first = self.heard - len(news)
+        if start > first:
+            news = news[start - first :]
+        taken = news if self.news_bytes <= PAGE_BYTES else _as_many_as_fit(news)
         stop = start + len(taken)
-        offset = end if stop == self.heard else taken[-1].offset
-        page = Page(list(messages), Position(epoch, offset))
-        framing = self.key.framing
-        data = framing.page(page)
+        full = stop != self.heard
+        messages = newest_per_topic(taken) if self.key.conflate else taken
+        offset = taken[-1].offset if full else end
+        page = Page(messages, Position(epoch, offset))
         conflated = len(taken) - len(messages)
-        return Block(start, stop, stop < self.heard, data, len(messages), conflated, offset, framing.after(page))
+        return Block(start, stop, full, framing.page(page), len(messages), conflated, offset, framing.after(page))
 
 
 def newest_per_topic(messages: Iterable[Message]) -> list[Message]:
@@ -246,7 +252,7 @@ def send_all(descriptors: array[int], data: bytes) -> list[tuple[int, int]]:
     return short
 
 
-def _as_many_as_fit(messages: Sequence[Message]) -> Sequence[Message]:
+def _as_many_as_fit(messages: list[Message]) -> list[Message]:
     size = 0
     for number, message in enumerate(messages, 1):
         size += len(message.payload)

@@ -7,8 +7,6 @@ be a ``msgspec.Struct`` outside the garbage collector's sight (0.1 µs to make; 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
-
 from msgspec import Struct
 
 from comet.errors import BadSince, shown
@@ -16,7 +14,7 @@ from comet.errors import BadSince, shown
 _POSITION = re.compile(r"([0-9a-f]{8,32})-(0|[1-9][0-9]{0,17})", re.ASCII)
 
 
-class Position(NamedTuple):
+class Position(Struct, frozen=True, gc=False, order=True):
     """Where a message stands: the epoch of the log and the offset in it. To clients it is an opaque string."""
 
     epoch: str
@@ -56,14 +54,14 @@ class Message(Struct, frozen=True, gc=False):
     offset: int
 
 
-class Gap(NamedTuple):
+class Gap(Struct, frozen=True):
     """Messages after ``since``, up to and including ``until``, may be missing."""
 
     since: Position
     until: Position
 
 
-class Page(NamedTuple):
+class Page(Struct, frozen=True):
     """What one read of the log gives, or what one flush gives an audience.
 
     The reader has everything up to ``position`` once it has ``messages``. ``gap`` comes before the messages.

@@ -47,8 +47,18 @@ METRICS = (
 )
 
 
+class Tally:
+    """What was written to the subscribers of one transport. Audiences hold on to theirs: no look-up on the hot path."""
+
+    __slots__ = ("bytes", "messages")
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.bytes = 0
+
+
 class Metrics:
-    """The counters. Each metric without a label is an integer attribute, each with one a dictionary."""
+    """The counters. Each metric without a label is an integer attribute, each with one a mapping."""
 
     published = 0
     published_bytes = 0
@@ -65,10 +75,23 @@ class Metrics:
     reactor_lag = 0.0
 
     def __init__(self) -> None:
-        self.delivered: dict[str, int] = {}
-        self.delivered_bytes: dict[str, int] = {}
+        self._tallies: dict[str, Tally] = {}
         self.subscribed: dict[str, int] = {}
         self.refused: dict[str, int] = {}
+
+    def tally(self, transport: str) -> Tally:
+        """What counts the deliveries of ``transport``."""
+        return self._tallies.setdefault(transport, Tally())
+
+    @property
+    def delivered(self) -> dict[str, int]:
+        """Messages written, by transport."""
+        return {transport: tally.messages for transport, tally in self._tallies.items()}
+
+    @property
+    def delivered_bytes(self) -> dict[str, int]:
+        """Bytes written, by transport."""
+        return {transport: tally.bytes for transport, tally in self._tallies.items()}
 
     def count_refusal(self, code: str) -> None:
         """Note that something was refused with ``code``."""

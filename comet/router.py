@@ -18,16 +18,19 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from comet.audience import NEWS, NEWS_BYTES, Audience, Interest, Key, Row, Subscription, newest_per_topic
+from comet.audiences import Audiences
 from comet.config import Config
 from comet.control import Beat, Bye, Open, Topics
 from comet.delivery import ONE_SHOT, Delivery
-from comet.errors import CometError, Draining, StoreFailed, TooManyStreams, UnknownStream, shown
-from comet.interfaces import Clock, Store, Writer
+from comet.errors import Draining, TooManyStreams, UnknownStream, shown
+from comet.interfaces import Clock, Framing, Store, Writer
 from comet.keys import Keys
 from comet.log import Log, Replay, Retention, Since
-from comet.message import Draft, Gap, Message, Page
+from comet.message import Draft, Message, Page
 from comet.metrics import Metrics
-from comet.topics import Pattern, PatternIndex
+from comet.pages import Pages
+from comet.publishing import Publishing
+from comet.topics import Pattern
 
 SENDS = 2_000
 """About as many writes to live subscribers as one turn makes."""
@@ -35,7 +38,6 @@ SENDS = 2_000
 PAGES = 200
 """Pages that one turn hands to readers."""
 
-REMEMBERED_PAGES = 256
 SWEEP = 0.25
 """Seconds between two sweeps: how precisely a poll's wait ends."""
 
@@ -57,21 +59,21 @@ class Router:
         self.metrics = metrics
         self.log = Log(store.epoch, Retention(config.retain_messages, config.retain_seconds, config.retain_bytes))
         self.streams: dict[str, Subscription] = {}
-        self.audiences: dict[Key, Audience] = {}
         self.draining = False
         self.keys = Keys(config.key_window, config.max_keys)
         self._store = store
         self._clock = clock
         self._now = now
-        self._index: PatternIndex[Audience] = PatternIndex()
+        self._audiences = Audiences(metrics, clock)
+        self._pages = Pages(self.log, metrics)
+        self._publishing = Publishing(self.log, store, self.keys, metrics, self._hear)
         self._marked: deque[Row] = deque()
         self._readers: deque[Subscription] = deque()
         self._stuck: dict[Subscription, float] = {}
         self._waits: dict[int, dict[Subscription, None]] = {}
-        self._pages: dict[object, tuple[Page, bytes]] = {}
         self._turn_due = False
         self._sweeping = LoopingCall(self._sweep)
-        self._sweeping.clock = clock
+        self._sweeping.clock = clock  # type: ignore[assignment, unused-ignore]
         self._swept = 0.0
         self._beats_due = 0.0
 
@@ -110,83 +112,34 @@ class Router:
         """Store ``drafts``, all or none, and bring them to their subscribers in this turn.
 
         Fires, once they are stored, with the offset of each. A draft whose key is known has the offset that the key
-        first got, and is not published again: that offset is not above :attr:`end_before` of the call. Fails with
+        first got, and is not published again: that offset is below the log's ``next_offset`` at the call. Fails with
         :exc:`~comet.errors.Draining`, :exc:`~comet.errors.StoreFailed` or :exc:`~comet.errors.TooManyKeys`.
         """
         if self.draining:
             return fail(Draining("the daemon is shutting down"))
-        now = self._now()
-        if any(draft.key for draft in drafts):
-            return self._publish_keyed(drafts, now)
-        messages = self.log.number(drafts, now)
-        first = messages[0].offset if messages else 0
-        stored = self._store.append(messages)
-        stored.addCallback(self._accept, messages)
-        stored.addCallback(lambda _: range(first, first + len(messages)))
-        return stored  # type: ignore[return-value]
+        return self._publishing.publish(drafts, self._now())
 
     def receivers(self, topic: str) -> int:
         """How many subscriptions want ``topic`` now."""
-        return sum(audience.size for audience in self._index.match(topic))
+        receivers = 0
+        for audience in self._audiences.match(topic):
+            receivers += audience.size
+        return receivers
 
-    def _publish_keyed(self, drafts: Sequence[Draft], now: float) -> Deferred[Sequence[int]]:
-        fresh: list[Draft] = []
-        offsets: list[int] = []
-        upcoming = self.log.next_offset
-        try:
-            for draft in drafts:
-                known = self.keys.known(draft) if draft.key else None
-                if known is None:
-                    known = upcoming + len(fresh)
-                    if draft.key:
-                        self.keys.remember(draft, known, now)
-                    fresh.append(draft)
-                offsets.append(known)
-        except CometError as error:
-            self._forget_keys(fresh)
-            return fail(error)
-        self.metrics.repeated += len(drafts) - len(fresh)
-        messages = self.log.number(fresh, now)
-        stored = self._store.append(messages)
-        stored.addCallbacks(self._accept, self._not_stored, callbackArgs=(messages,), errbackArgs=(fresh,))
-        stored.addCallback(self._confirmed, drafts, offsets)
-        return stored  # type: ignore[return-value]
-
-    def _not_stored(self, failure: object, fresh: Sequence[Draft]) -> object:
-        self._forget_keys(fresh)
-        return failure
-
-    def _forget_keys(self, drafts: Sequence[Draft]) -> None:
-        for draft in drafts:
-            self.keys.forget(draft)
-
-    def _confirmed(self, _: None, drafts: Sequence[Draft], offsets: Sequence[int]) -> Sequence[int]:
-        """Refuse if a key stood for a publish that was still on its way to the store, and then failed."""
-        for draft, offset in zip(drafts, offsets, strict=True):
-            if draft.key and self.keys.known(draft) != offset:
-                raise StoreFailed("the publish that this one repeats was not stored; try again")
-        return offsets
-
-    def _accept(self, _: object, messages: Sequence[Message]) -> None:
-        """Hear ``messages`` from the log: they are stored. The flush follows in this reactor turn."""
-        self.log.extend(messages)
-        match = self._index.match
-        size = 0
+    def _hear(self, messages: Sequence[Message]) -> None:
+        """Mark who wants ``messages``, which the log has just taken in. The flush follows in this reactor turn."""
+        match = self._audiences.match
         for message in messages:
-            length = len(message.payload)
-            size += length
             for audience in match(message.topic):
                 if not audience.rows:
                     continue
                 audience.news.append(message)
-                audience.news_bytes += length
+                audience.news_bytes += len(message.payload)
                 audience.heard += 1
                 if audience.queued != len(audience.rows):
                     self._mark(audience)
-                if len(audience.news) > NEWS or audience.news_bytes > NEWS_BYTES:
+                if audience.news_bytes > NEWS_BYTES or len(audience.news) > NEWS:
                     self._overflow(audience)
-        self.metrics.published += len(messages)
-        self.metrics.published_bytes += size
 
     # -- subscribers ------------------------------------------------------------------------------------------------
 
@@ -198,8 +151,7 @@ class Router:
         :exc:`~comet.errors.Draining`, and then nothing was written.
         """
         self.check_room()
-        audience = self._audience(interest.key())
-        audience.size += 1
+        audience = self._audiences.enter(interest.key())
         subscription = Subscription(audience, writer, interest, secrets.token_urlsafe(12))
         subscription.born = self._now()
         self.streams[subscription.stream] = subscription
@@ -212,8 +164,8 @@ class Router:
         position = None if subscription.replays else self.log.position(start.after)
         opening = head + interest.framing.open(Open(subscription.stream, position, self.config.silence))
         if start.gap is not None:
-            page, data = self._gap_page(subscription, start.gap)
-        elif self._is_behind(subscription):
+            page, data = self._pages.gap(audience.key, subscription, start.gap)
+        elif self._pages.is_behind(subscription):
             page, data = self._next_page(subscription)
         else:
             page, data = Page([], self.log.position(start.after)), b""
@@ -264,7 +216,8 @@ class Router:
             subscription.replays = (*subscription.replays, replay)
         position = self.log.position(subscription.cursor)
         if start is not None and start.gap is not None:
-            _, data = self._gap_page(subscription, start.gap)
+            assert subscription.audience is not None
+            _, data = self._pages.gap(subscription.audience.key, subscription, start.gap)
             subscription.writer.write(data)
         topics = Topics(tuple(pattern.text for pattern in patterns), position)
         self._delivery(subscription).say(self, subscription, topics)
@@ -288,7 +241,7 @@ class Router:
         self._stuck[subscription] = self._clock.seconds()
 
     def proceed(self, subscription: Subscription) -> None:
-        if self._is_behind(subscription):
+        if self._pages.is_behind(subscription):
             if not subscription.queued:
                 subscription.queued = True
                 self._readers.append(subscription)
@@ -318,38 +271,19 @@ class Router:
         audience = subscription.audience
         assert audience is not None
         subscription.audience = None
-        self._shrink(audience)
+        self._audiences.leave(audience)
 
     def empty_page(self) -> Page:
         return Page([], self.log.position(self.log.end))
 
-    # -- audiences --------------------------------------------------------------------------------------------------
-
-    def _audience(self, key: Key) -> Audience:
-        audience = self.audiences.get(key)
-        if audience is None:
-            audience = self.audiences[key] = Audience(key, self._clock.seconds())
-            for pattern in key.patterns:
-                self._index.add(pattern, audience)
-        return audience
-
-    def _shrink(self, audience: Audience) -> None:
-        audience.size -= 1
-        if not audience.size:
-            del self.audiences[audience.key]
-            for pattern in audience.key.patterns:
-                self._index.remove(pattern, audience)
-            if audience.tick is not None:
-                audience.tick.cancel()
-                audience.tick = None
+    # -- membership -------------------------------------------------------------------------------------------------
 
     def _move(self, subscription: Subscription, key: Key) -> None:
         """Put a reading subscription under another key."""
         old = subscription.audience
         assert old is not None
-        subscription.audience = self._audience(key)
-        subscription.audience.size += 1
-        self._shrink(old)
+        subscription.audience = self._audiences.enter(key)
+        self._audiences.leave(old)
 
     def _leave_row(self, subscription: Subscription) -> None:
         """Make a live subscription a reading one, its cursor where it stands."""
@@ -422,7 +356,7 @@ class Router:
             self._flush(row, now)
         for _ in range(min(PAGES, len(self._readers))):
             self._serve(self._readers.popleft())
-        self._pages.clear()
+        self._pages.forget()
         if marked or self._readers:
             self._arrange_turn()
 
@@ -430,33 +364,30 @@ class Router:
         audience = row.audience
         row.queued = False
         audience.queued -= 1
-        members = len(row.members)
-        if not members:
-            pass
-        elif row.sent != audience.heard:
-            self._flush_news(audience, row, members)
-            audience.wrote = now
-        elif row.beat:
-            data = audience.key.framing.control(Beat(self.log.position(self.log.end)))
-            if data:
-                audience.key.delivery.spend_block(self, row, data, self.log.end)
-                self.metrics.heartbeats += members
-            row.position = self.log.end
+        if row.members:
+            if row.sent != audience.heard:
+                self._flush_news(audience, row)
+                audience.wrote = now
+            elif row.beat:
+                self._flush_beat(audience, row)
         row.beat = False
-        if not audience.queued and audience.news and all(row.sent == audience.heard for row in audience.rows):
+        if not audience.queued and audience.news:
+            for each in audience.rows:
+                if each.sent != audience.heard:
+                    return
             audience.forget_news()
 
-    def _flush_news(self, audience: Audience, row: Row, members: int) -> None:
-        key = audience.key
+    def _flush_news(self, audience: Audience, row: Row) -> None:
+        key, tally = audience.key, audience.tally
         block = audience.block(row.sent, self.log.epoch, self.log.end)
-        short = key.delivery.spend_block(self, row, block.data, block.offset)
+        taken = len(row.members)
+        taken -= key.delivery.spend_block(self, row, block.data, block.offset)
         row.sent = block.stop
         row.position = block.offset
-        metrics = self.metrics
-        metrics.conflated += block.conflated * members
-        taken = members - short
-        metrics.delivered[key.transport] = metrics.delivered.get(key.transport, 0) + block.messages * taken
-        metrics.delivered_bytes[key.transport] = metrics.delivered_bytes.get(key.transport, 0) + len(block.data) * taken
+        tally.messages += block.messages * taken
+        tally.bytes += len(block.data) * taken
+        if block.conflated:
+            self.metrics.conflated += block.conflated * taken
         if block.framing is not key.framing and block.framing != key.framing:
             self._reframe(row, block.framing)
         elif row.sent != audience.heard and row.members:
@@ -464,96 +395,41 @@ class Router:
             audience.queued += 1
             self._marked.append(row)
 
-    def _reframe(self, row: Row, framing: object) -> None:
+    def _flush_beat(self, audience: Audience, row: Row) -> None:
+        data = audience.key.framing.control(Beat(self.log.position(self.log.end)))
+        if data:
+            self.metrics.heartbeats += len(row.members)
+            audience.key.delivery.spend_block(self, row, data, self.log.end)
+        row.position = self.log.end
+
+    def _reframe(self, row: Row, framing: Framing) -> None:
         """The format goes on in another state: the members read on, and join the audience of that state."""
         for member in list(row.members):
             row.remove(member)
             member.cursor = member.told = row.position
-            self._move(member, row.audience.key._replace(framing=framing))  # type: ignore[arg-type]
+            self._move(member, row.audience.key._replace(framing=framing))
             self.proceed(member)
 
     # -- reading ----------------------------------------------------------------------------------------------------
-
-    def _is_behind(self, subscription: Subscription) -> bool:
-        return subscription.cursor < self.log.end or bool(subscription.replays)
 
     def _serve(self, subscription: Subscription) -> None:
         subscription.queued = False
         if subscription.audience is None or subscription.row is not None or subscription in self._stuck:
             return
-        if not self._is_behind(subscription):
+        if self._pages.is_behind(subscription):
+            page, data = self._next_page(subscription)
+            self._delivery(subscription).spend_page(self, subscription, data, page)
+        else:
             self.proceed(subscription)
-            return
-        page, data = self._next_page(subscription)
-        self._delivery(subscription).spend_page(self, subscription, data, page)
-
-    def _gap_page(self, subscription: Subscription, gap: Gap) -> tuple[Page, bytes]:
-        assert subscription.audience is not None
-        self.metrics.gaps += 1
-        page = Page([], self.log.position(subscription.cursor), gap)
-        return page, subscription.audience.key.framing.page(page)
 
     def _next_page(self, subscription: Subscription) -> tuple[Page, bytes]:
-        """Read the subscription's next page, and move its cursor behind it. Pages are shared within a turn."""
         audience = subscription.audience
         assert audience is not None
-        known: tuple[object, ...]
-        if subscription.replays:
-            known = (audience.key, subscription.limit, subscription.replays[0], subscription.cursor)
-        else:
-            told = max(subscription.told, subscription.cursor)
-            known = (audience.key, subscription.limit, subscription.cursor, told)
-        found = self._pages.get((known, self.log.end))
-        if found is None:
-            page = self._replay_page(subscription) if subscription.replays else self._cursor_page(subscription)
-            found = page, audience.key.framing.page(page) if page.messages or page.gap else b""
-            if len(self._pages) >= REMEMBERED_PAGES:
-                self._pages.clear()
-            self._pages[known, self.log.end] = found
-        self._advance(subscription, *found)
-        return found
-
-    def _advance(self, subscription: Subscription, page: Page, data: bytes) -> None:
-        audience = subscription.audience
-        assert audience is not None
-        if subscription.replays:
-            replay, *rest = subscription.replays
-            reached = page.position.offset
-            more = () if reached >= replay.until else (replay._replace(after=reached),)
-            subscription.replays = (*more, *rest)
-        else:
-            subscription.cursor = page.position.offset
-            if page.gap is not None:
-                subscription.told = page.gap.until.offset
-                self.metrics.gaps += 1
+        page, data = self._pages.next(audience.key, subscription)
         framing = audience.key.framing.after(page)
         if framing is not audience.key.framing and framing != audience.key.framing:
             self._move(subscription, audience.key._replace(framing=framing))
-        name = audience.key.transport
-        self.metrics.delivered[name] = self.metrics.delivered.get(name, 0) + len(page.messages)
-        self.metrics.delivered_bytes[name] = self.metrics.delivered_bytes.get(name, 0) + len(data)
-
-    def _replay_page(self, subscription: Subscription) -> Page:
-        replay = subscription.replays[0]
-        if replay.newest:
-            messages, reached = self.log.snapshot(replay, subscription.limit)
-        else:
-            messages, reached = self.log.read(replay.patterns, replay.after, subscription.limit)
-            messages = [message for message in messages if message.offset <= replay.until]
-        return Page(messages, self.log.position(min(reached, replay.until)))
-
-    def _cursor_page(self, subscription: Subscription) -> Page:
-        audience = subscription.audience
-        assert audience is not None
-        log, patterns, cursor = self.log, audience.key.patterns, subscription.cursor
-        told = max(subscription.told, cursor)
-        lost = log.lost(patterns, told)
-        gap = Gap(log.position(cursor), log.position(lost)) if lost > told else None
-        if audience.key.conflate:
-            messages, reached = log.snapshot(Replay(patterns, cursor, log.end, newest=True), subscription.limit)
-        else:
-            messages, reached = log.read(patterns, cursor, subscription.limit)
-        return Page(messages, log.position(reached), gap)
+        return page, data
 
     # -- the sweep --------------------------------------------------------------------------------------------------
 
@@ -564,7 +440,7 @@ class Router:
         wall = self._now()
         self.log.expire(wall)
         self.keys.expire(wall)
-        self._pages.clear()
+        self._pages.forget()
         self._end_waits(now)
         if now >= self._beats_due:
             self._beats_due = now + 1
@@ -579,7 +455,7 @@ class Router:
 
     def _mark_beats(self, now: float) -> None:
         quiet_since = now - self.config.silence
-        for audience in self.audiences.values():
+        for audience in self._audiences:
             if audience.wrote <= quiet_since and audience.rows and audience.key.delivery is not ONE_SHOT:
                 audience.wrote = now
                 for row in audience.rows:

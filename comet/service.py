@@ -11,21 +11,29 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, TimeoutError, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.server import Site
 
 from comet import __version__
 from comet.config import Config
 from comet.errors import CometError
 from comet.interfaces import Store
 from comet.listening import CannotListen, Face, Opened, faces, open_face
-from comet.message import Message
+from comet.metrics import Metrics
+from comet.resp.protocol import RespFactory
+from comet.router import Router
+from comet.store.memory import MemoryStore
+from comet.web.site import make_site
+
+LOOK = 0.05
+"""Seconds between two looks whether everything is sent, on the way out."""
 
 _log = Logger()
 
@@ -42,110 +50,89 @@ class CannotStart(SystemExit, Exception):
         self.code = 1
 
 
-class Parts(NamedTuple):
-    """What is built on an open store. ``drain`` ends the held responses and fires once they are gone."""
-
-    http: IProtocolFactory
-    tcp: IProtocolFactory
-    drain: Callable[[], Deferred[None]]
-
-
-Assemble = Callable[[Config, Any, Store, Sequence[Message]], Parts]
-
-
 def make_daemon(config: Config, reactor: Any) -> Daemon:
-    """Return the service of a whole daemon. Raises :exc:`~comet.config.BadSetting` for an endpoint that is none."""
-    return Daemon(config, reactor, open_store(config), assemble, tuple(faces(config, reactor)))
+    """Wire a whole daemon. Raises :exc:`~comet.config.BadSetting` for an endpoint that is none."""
+    metrics = Metrics()
+    router = Router(config, open_store(config), metrics, reactor)
+    site = make_site(router, config, metrics, reactor)
+    publishers = RespFactory(router, config, metrics)
+    return Daemon(router, site, publishers, tuple(faces(config, reactor)), reactor)
 
 
 def open_store(config: Config) -> Store:
     """Return the store that the settings name, not started yet."""
-    assert config.store == "memory:"  # the one that Config lets pass
-    from twisted.internet.defer import succeed
-
-    class MemoryStore:
-        epoch = "00000000"
-
-        def start(self):
-            return succeed([])
-
-        def stop(self):
-            return succeed(None)
-
-        def append(self, m):
-            return succeed(None)
-
+    assert config.store == "memory:", config.store  # the one that Config lets pass
     return MemoryStore()
 
 
-def assemble(config: Config, reactor: Any, store: Store, kept: Sequence[Message]) -> Parts:
-    """Build what stands between the store and the network: the wiring of the daemon, whole."""
-    from twisted.internet.defer import succeed
-    from twisted.internet.protocol import Factory
-    from twisted.web.resource import Resource
-    from twisted.web.server import Site
-
-    return Parts(Site(Resource()), Factory(), lambda: succeed(None))
-
-
 class Daemon(Service):
-    """A running daemon: the store is opened, then the endpoints are, one after the other; and back."""
+    """A running daemon: first the router with its store, then the endpoints; and back."""
 
-    def __init__(self, config: Config, reactor: Any, store: Store, assemble: Assemble, faces: Sequence[Face]) -> None:
-        self._config = config
-        self._reactor = reactor
-        self._store = store
-        self._assemble = assemble
+    def __init__(
+        self, router: Router, site: Site, publishers: RespFactory, faces: Sequence[Face], reactor: Any
+    ) -> None:
+        self._router = router
+        self._site = site
+        self._publishers = publishers
         self._faces = faces
-        self._parts: Parts | None = None
+        self._reactor = reactor
         self._opened: list[Opened] = []
 
     def startService(self) -> None:
-        """Start everything. What cannot be started ends the process with one line."""
+        """Start everything. What cannot be started ends the process with one line and exit code 1."""
         end_cleanly(self._reactor)
+        raise_descriptor_limit()
         failures: list[Failure] = []
         starting = Deferred.fromCoroutine(self._start())
         starting.addErrback(failures.append)
         if failures:
             raise _told(failures[0])
-        super().startService()
-        # A store that takes its time, or an endpoint, may still fail when the reactor runs.
-        starting.addCallback(lambda _: failures and self._end_late(failures[0]))
+        super().startService()  # type: ignore[no-untyped-call]
+        # A store that takes its time, or an endpoint, may still fail once the reactor runs.
+        starting.addCallback(lambda _: self._end_with_failures(failures))
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, end the held responses, and close the store."""
-        super().stopService()
+        """Stop listening, end the held responses, close the store. Fires once what was written has been sent, or
+        after the seconds of ``drain``."""
+        super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:
-        raise_descriptor_limit()
-        kept = await self._store.start()
-        self._parts = self._assemble(self._config, self._reactor, self._store, kept)
+        await self._router.start()
         for face in self._faces:
-            factory = self._parts.http if face.setting == "http" else self._parts.tcp
+            factory = self._site if face.setting == "http" else self._publishers
             self._opened.append(await open_face(face, factory))
         for line in welcome(self._opened):
             _log.info("{line}", line=line)
 
     async def _stop(self) -> None:
         opened, self._opened = self._opened, []
-        await gatherResults([Deferred.fromCoroutine(_closed(each)) for each in opened], consumeErrors=True)
-        if self._parts is not None:
-            try:
-                await self._parts.drain().addTimeout(self._config.drain, self._reactor)
-            except TimeoutError:
-                _log.warn("not all held responses have ended within {drain} seconds", drain=self._config.drain)
-        await self._store.stop()
+        await DeferredList([maybeDeferred(each.port.stopListening) for each in opened])
+        self._publishers.finish()
+        await self._router.stop()
+        await self._sent()
 
-    def _end_late(self, failure: Failure) -> None:
-        _told(failure)
-        # After a run of the reactor twistd has no other way to an exit code.
-        atexit.register(_exit_with_failure)
-        self._reactor.stop()
+    def _sent(self) -> Deferred[LoopingCall]:
+        """Fire when nothing waits to be sent any more: then no transport asks the reactor to write."""
+        looks_left = round(self._router.config.drain / LOOK)
 
+        def look() -> None:
+            nonlocal looks_left
+            looks_left -= 1
+            if not self._reactor.getWriters() or looks_left < 0:
+                looking.stop()
 
-async def _closed(opened: Opened) -> None:
-    await maybeDeferred(opened.port.stopListening)
+        looking = LoopingCall(look)
+        looking.clock = self._reactor
+        done: Deferred[LoopingCall] = looking.start(LOOK)
+        return done
+
+    def _end_with_failures(self, failures: Sequence[Failure]) -> None:
+        for failure in failures:
+            _told(failure)
+            # After the reactor has run, twistd knows no other way to an exit code.
+            atexit.register(_exit_with_failure)
+            self._reactor.stop()
 
 
 def welcome(opened: Iterable[Opened]) -> Iterator[str]:
@@ -155,8 +142,9 @@ def welcome(opened: Iterable[Opened]) -> Iterator[str]:
         address = each.address()
         unix = address.startswith("/")
         if each.face.setting == "http":
-            where, socket = ("http://localhost", f" --unix-socket {address}") if unix else (f"http://{address}", "")
-            yield f"  console    {where}/{socket and f' on {address}'}"
+            scheme = "https" if each.face.text.startswith(("tls:", "ssl:")) else "http"
+            where, socket = ("http://localhost", f" --unix-socket {address}") if unix else (f"{scheme}://{address}", "")
+            yield f"  console    {where}/{f' on {address}' if unix else ''}"
             yield f"  subscribe  curl -N{socket} '{where}/topics/news?transport=sse'"
         elif unix:
             yield f"  publish    redis-cli -s {address} PUBLISH news hello"
@@ -172,15 +160,16 @@ def raise_descriptor_limit() -> None:
 
 
 def end_cleanly(reactor: Any) -> None:
-    """See to it that SIGTERM and SIGINT end the process with exit code 0, and a second one at once.
+    """See to it that SIGTERM and SIGINT end the process with exit code 0, and a second one ends it at once.
 
     twistd would end it by that signal, as if it had not been handled.
     """
 
     def leave() -> None:
-        reactor._exitSignal = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        if getattr(reactor, "_exitSignal", None) is not None:
+            reactor._exitSignal = None
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
 
     reactor.addSystemEventTrigger("before", "shutdown", leave)
 
@@ -191,9 +180,9 @@ def _told(failure: Failure) -> CannotStart:
         text = " ".join(str(failure.value).split())
         _log.error("{text}", text=text)
     else:
-        text = f"cannot start, by a mistake of its own: {failure.value!r}; the log has the traceback"
+        text = f"cannot start: {failure.value!r}; this is a mistake in Comet, and its log has the traceback"
         _log.failure("cannot start", failure)
-    if sys.__stderr__ is not None:  # sys.stderr goes to the log by now
+    if sys.__stderr__ is not None:  # sys.stderr leads to the log by now
         sys.__stderr__.write(f"comet: {text}\n")
         sys.__stderr__.flush()
     return CannotStart(text)

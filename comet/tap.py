@@ -11,12 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from twisted.application.service import IService
 from twisted.python import usage
 
 from comet import __version__
 from comet.config import BadSetting, Config, Setting, settings
-from comet.service import make_daemon
+from comet.service import Daemon, make_daemon
 
 
 def _help(setting: Setting) -> str:
@@ -53,7 +52,7 @@ class Options(usage.Options):
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse ``options``, or end the process with one line that says what is wrong with them."""
         try:
-            super().parseOptions(options)
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
             _refuse(f"{error}; see twistd comet --help")
 
@@ -75,7 +74,7 @@ for _each in settings():
         setattr(Options, f"opt_{_each.field}", _repeating(_each))
 
 
-def makeService(options: Options) -> IService:
+def makeService(options: Options) -> Daemon:
     """Return the service of a daemon with these options, for twistd to start."""
     from twisted.internet import reactor  # noqa: PLC0415 (twistd --reactor chooses which, before this is called)
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-from comet.control import Beat, Control, Open, gap_json
+from comet.control import Beat, Bye, Control, Open, gap_json
 from comet.framing.objects import message_object
 from comet.message import Message, Page, Position
 
@@ -56,8 +56,11 @@ FORMATS: Mapping[str, Callable[[bytes, Message], bytes]] = MappingProxyType({"js
 
 @dataclass(frozen=True, slots=True)
 class Sse:
-    """Blocks whose data is made by ``format``. ``retry`` is how many milliseconds a browser waits before it reconnects;
-    ``padding`` is the length of a comment in front."""
+    """Blocks whose data is made by ``format``, a key of :data:`FORMATS`.
+
+    ``retry`` is how many milliseconds a browser waits before it reconnects; ``padding`` is the length of a comment in
+    front.
+    """
 
     format: str = "json"
     retry: int = 2000
@@ -81,10 +84,11 @@ class Sse:
         return b"".join(blocks)
 
     def control(self, control: Control) -> bytes:
-        """The block of ``control``; a heartbeat is an id without data."""
+        """The block of ``control``; a heartbeat is an id without data, and ``bye`` sets the time to reconnect."""
         if isinstance(control, Beat):
             return b"event: comet\nid: %b\n\n" % str(control.position).encode()
-        return _control_block(control.position, b"", control.json())
+        retry = b"retry: %d\n" % control.retry if isinstance(control, Bye) else b""
+        return _control_block(control.position, retry, control.json())
 
     def after(self, _page: Page) -> Sse:
         """Itself: a block stands alone."""

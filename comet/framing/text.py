@@ -1,8 +1,8 @@
 """Transport ``websocket``: each JSON object of ``stream`` as one text message (RFC 6455, section 5.2)::
 
-    +------+--------------------------------------------+---------+
-    | 0x81 | length: 7 bits | 126 + 16 bits | 127 + 64 bits | object  |
-    +------+--------------------------------------------+---------+
+    0x81  length                          object     up to 125 bytes
+    0x81  0x7e  length in 2 bytes         object     up to 65535 bytes
+    0x81  0x7f  length in 8 bytes         object     more
 
 0x81 is FIN and opcode 1, text. A server does not mask (section 5.1), so a frame is the same for every client and is
 made once for all of them. A frame must be UTF-8 (section 5.6): JSON is.

@@ -20,15 +20,18 @@ from twisted.internet.defer import Deferred
 
 from comet import __version__
 from comet.drafts import draft, topic_of
-from comet.errors import BadKey, UnknownCommand, WrongArguments, shown
+from comet.errors import BadKey, PayloadTooLarge, UnknownCommand, WrongArguments, shown
 from comet.message import Draft, Position
 from comet.metrics import Metrics
-from comet.resp.wire import NULL, array, bulk, failure, integer, mapping, simple
+from comet.resp.wire import NULL, OTHER_ARGUMENTS, array, bulk, failure, integer, mapping, simple
 from comet.topics import check_topic
 
 OK = simple("OK")
 REMEMBERED_TOPICS = 65_536
 """How many topics are remembered as checked; then all are dropped, which bounds the memory."""
+
+MOST_QUEUED = 1024
+"""Commands between MULTI and EXEC. Their bytes are bounded as those of one command are."""
 
 LONGEST_NAME = 255
 """Bytes of the name that a connection gives itself."""
@@ -85,7 +88,7 @@ class Ending(Enum):
 class Session:
     """What one connection has said about itself, and how it is to be answered."""
 
-    __slots__ = ("ending", "intake", "name", "number", "peer", "version")
+    __slots__ = ("ending", "intake", "name", "number", "peer", "transaction", "version")
 
     def __init__(self, intake: Intake, peer: str) -> None:
         self.intake = intake
@@ -94,10 +97,34 @@ class Session:
         self.name = b""
         self.version = 2
         self.ending = Ending.NOT_YET
+        self.transaction: Transaction | None = None
+
+
+class Transaction:
+    """What came between MULTI and EXEC. Bounded, since it is kept; and spoilt by any command that is refused."""
+
+    __slots__ = ("commands", "size", "spoilt")
+
+    def __init__(self) -> None:
+        self.commands: list[Words] = []
+        self.size = 0
+        self.spoilt = False
+
+    def add(self, words: Words, max_payload: int) -> bytes:
+        """Keep a command for EXEC."""
+        most = max_payload + OTHER_ARGUMENTS
+        self.size += sum(map(len, words))
+        if self.size > most or len(self.commands) >= MOST_QUEUED:
+            raise PayloadTooLarge(f"a transaction has at most {MOST_QUEUED} commands and {most} bytes")
+        self.commands.append(words)
+        return simple("QUEUED")
 
 
 Words = Sequence[bytes]
-Run = Callable[[Session, Words], bytes | Draft]
+Answer = bytes | Draft | list[Words]
+"""A reply; or a message, replied to once it is stored; or commands, whose replies become one array."""
+
+Run = Callable[[Session, Words], Answer]
 Acknowledge = Callable[[Publisher, Draft, int], bytes]
 
 
@@ -116,6 +143,10 @@ class Command(NamedTuple):
             raise WrongArguments(
                 f"{self.name}: {len(words) - 1} arguments, where {_wanted(self.arity)} wanted ({self.help})"
             )
+
+
+def _text(raw: bytes) -> str:
+    return shown(raw.decode(errors="backslashreplace"))
 
 
 def _wanted(arity: int) -> str:
@@ -137,12 +168,12 @@ def _xadd(session: Session, words: Words) -> Draft:
     """``XADD topic * data payload [type t] [key k]``: the one that knows content types and idempotency keys."""
     if words[2] != b"*":
         raise WrongArguments(
-            f"XADD: {shown(words[2])} where '*' was expected; the daemon chooses positions, "
+            f"XADD: {_text(words[2])} where '*' was expected; the daemon chooses positions, "
             "and its settings say how much is retained (no MAXLEN, MINID, NOMKSTREAM)"
         )
+    if len(words) == 5 and words[3] == b"data":
+        return session.intake.draft(words[1], words[4])
     fields = _fields(words[3:])
-    if len(fields) == 1:
-        return session.intake.draft(words[1], fields[b"data"])
     # Neither is text that a check would let pass if these bytes were no UTF-8.
     content_type, key = (fields.get(name, b"").decode(errors="surrogateescape") for name in (b"type", b"key"))
     if b"key" in fields and not key:
@@ -155,7 +186,7 @@ def _fields(words: Words) -> dict[bytes, bytes]:
     fields = dict(zip(words[::2], words[1::2], strict=False))
     unknown = fields.keys() - {b"data", b"type", b"key"}
     if unknown:
-        raise WrongArguments(f"XADD: no field {shown(min(unknown))}; there are data, type and key")
+        raise WrongArguments(f"XADD: no field {_text(min(unknown))}; there are data, type and key")
     if len(fields) * 2 != len(words) or b"data" not in fields:
         raise WrongArguments("XADD: wanted is data and a payload, then type and key if need be, each once")
     return fields
@@ -163,6 +194,37 @@ def _fields(words: Words) -> dict[bytes, bytes]:
 
 def _position(publisher: Publisher, published: Draft, offset: int) -> bytes:
     return bulk(str(Position(publisher.epoch, offset)))
+
+
+# -- transactions: what client libraries wrap a pipeline in ----------------------------------------------------------
+
+
+def _multi(session: Session, words: Words) -> bytes:
+    if session.transaction is not None:
+        raise WrongArguments("MULTI: transactions cannot be nested; EXEC or DISCARD comes first")
+    session.transaction = Transaction()
+    return OK
+
+
+def _exec(session: Session, words: Words) -> Answer:
+    """All messages of a transaction are in one batch, which the store takes whole or not at all."""
+    transaction = _transaction(session, "EXEC")
+    if transaction.spoilt:
+        return failure("EXECABORT", "nothing was executed, because a command of the transaction was refused")
+    return transaction.commands
+
+
+def _discard(session: Session, words: Words) -> bytes:
+    _transaction(session, "DISCARD")
+    return OK
+
+
+def _transaction(session: Session, name: str) -> Transaction:
+    """End the transaction, and return it."""
+    transaction, session.transaction = session.transaction, None
+    if transaction is None:
+        raise WrongArguments(f"{name}: there was no MULTI before it")
+    return transaction
 
 
 # -- the connection --------------------------------------------------------------------------------------------------
@@ -184,14 +246,14 @@ def _quit(session: Session, words: Words) -> bytes:
 
 
 def _reset(session: Session, words: Words) -> bytes:
-    session.version, session.name = 2, b""
+    session.version, session.name, session.transaction = 2, b"", None
     return simple("RESET")
 
 
 def _select(session: Session, words: Words) -> bytes:
     if words[1] != b"0":
         raise WrongArguments(
-            f"SELECT: there is no database {shown(words[1])}, only 0; tell topics apart by their names"
+            f"SELECT: there is no database {_text(words[1])}, only 0; tell topics apart by their names"
         )
     return OK
 
@@ -203,7 +265,7 @@ def _auth(session: Session, words: Words) -> bytes:
 def _hello(session: Session, words: Words) -> bytes:
     version = words[1] if len(words) > 1 else b"%d" % session.version
     if version not in (b"2", b"3"):
-        return failure("NOPROTO", f"there is no version {shown(version)} of the protocol here, only 2 and 3")
+        return failure("NOPROTO", f"there is no version {_text(version)} of the protocol here, only 2 and 3")
     name = _hello_name(session, words[2:])
     session.version, session.name = int(version), name
     greeting = {
@@ -226,7 +288,7 @@ def _hello_name(session: Session, options: Words) -> bytes:
     if option == b"AUTH":
         _auth(session, options)
     if option != b"SETNAME" or len(options) < 2:
-        raise WrongArguments(f"HELLO: {shown(options[0])} where AUTH user token or SETNAME name was expected")
+        raise WrongArguments(f"HELLO: {_text(options[0])} where AUTH user token or SETNAME name was expected")
     _hello_name(session, options[2:])
     return _checked_name(options[1])
 
@@ -234,7 +296,7 @@ def _hello_name(session: Session, options: Words) -> bytes:
 def _checked_name(name: bytes) -> bytes:
     if len(name) > LONGEST_NAME or any(not 33 <= byte <= 126 for byte in name):
         raise WrongArguments(
-            f"{shown(name)} cannot name a connection: at most {LONGEST_NAME} visible ASCII characters can"
+            f"{_text(name)} cannot name a connection: at most {LONGEST_NAME} visible ASCII characters can"
         )
     return name
 
@@ -325,11 +387,11 @@ def _by_name(*commands: Command) -> dict[bytes, Command]:
 def _family(name: str, members: Mapping[bytes, Command]) -> Run:
     """Return a command whose first argument names one of ``members``."""
 
-    def run(session: Session, words: Words) -> bytes | Draft:
+    def run(session: Session, words: Words) -> Answer:
         member = members.get(words[1].upper())
         if member is None:
             known = ", ".join(other.name for other in members.values())
-            raise WrongArguments(f"{name}: no {shown(words[1])} here; there are {known}")
+            raise WrongArguments(f"{name}: no {_text(words[1])} here; there are {known}")
         if len(words) != member.arity:
             member.check_arity(words)
         return member.run(session, words)
@@ -353,13 +415,16 @@ _COMMAND = _by_name(
 _command_member = _family("COMMAND", _COMMAND)
 
 
-def _command_or_member(session: Session, words: Words) -> bytes | Draft:
+def _command_or_member(session: Session, words: Words) -> Answer:
     return _command_member(session, words) if len(words) > 1 else _command(session, words)
 
 
 COMMANDS = _by_name(
     Command("PUBLISH", 3, _publish, "PUBLISH topic payload: publishes a text or bytes", _receivers),
     Command("XADD", -5, _xadd, "XADD topic * data payload [type t] [key k]: publishes, gives the position", _position),
+    Command("MULTI", 1, _multi, "MULTI: begins commands that are executed together"),
+    Command("EXEC", 1, _exec, "EXEC: executes the commands since MULTI"),
+    Command("DISCARD", 1, _discard, "DISCARD: forgets the commands since MULTI"),
     Command("HELLO", -1, _hello, "HELLO [2|3 [AUTH user token] [SETNAME name]]: chooses the protocol's version"),
     Command("AUTH", -2, _auth, "AUTH [user] token: says who publishes"),
     Command("PING", -1, _ping, "PING [text]: answers PONG, or the text"),
@@ -372,15 +437,15 @@ COMMANDS = _by_name(
     Command("INFO", -1, _info, "INFO: describes the daemon"),
 )
 
+NEVER_QUEUED = frozenset({"MULTI", "EXEC", "DISCARD", "RESET", "QUIT"})
+"""Commands that a transaction does not keep for EXEC."""
+
 _SUBSCRIBE = "subscribe over HTTP: GET /topics/<pattern>"
-_TRANSACTION = "a pipeline is one batch without it (redis-py: pipeline(transaction=False))"
 ELSEWHERE = {
     b"SUBSCRIBE": _SUBSCRIBE,
     b"PSUBSCRIBE": _SUBSCRIBE,
     b"XREAD": _SUBSCRIBE,
     b"XRANGE": "read history over HTTP: GET /topics/<pattern>?since=first&wait=0",
-    b"MULTI": _TRANSACTION,
-    b"EXEC": _TRANSACTION,
 }
 """What to do instead of a command of Redis that is likely to be tried."""
 
@@ -393,5 +458,5 @@ def command_named(name: bytes) -> Command:
     command = COMMANDS.get(name.upper())
     if command is None:
         instead = ELSEWHERE.get(name.upper(), "COMMAND lists those that there are")
-        raise UnknownCommand(f"there is no command {shown(name)} here; {instead}")
+        raise UnknownCommand(f"there is no command {_text(name)} here; {instead}")
     return command

@@ -32,7 +32,16 @@ from zope.interface import implementer
 from comet.errors import CometError, Internal, ProtocolViolation
 from comet.message import Draft
 from comet.metrics import Metrics
-from comet.resp.commands import BY_SPELLING, Acknowledge, Ending, Intake, Publisher, Session, command_named
+from comet.resp.commands import (
+    BY_SPELLING,
+    NEVER_QUEUED,
+    Acknowledge,
+    Ending,
+    Intake,
+    Publisher,
+    Session,
+    command_named,
+)
 from comet.resp.wire import LooksLikeHTTP, Request, RequestParser, error
 
 MOST_RUNS = 4
@@ -58,21 +67,22 @@ class Settings(Shape):
 class Run:
     """Replies in order, of which some wait for the store's word on the drafts, in order."""
 
-    __slots__ = ("complete", "drafts", "output", "replies", "size")
+    __slots__ = ("drafts", "immediate", "output", "replies", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.replies: list[bytes | Acknowledge] = []
         self.drafts: list[Draft] = []
-        self.complete = False
+        # Bytes of the replies that wait for nothing.
+        self.immediate = 0
         self.output: bytes | None = None
 
-    def execute(self, session: Session, requests: Iterator[Request]) -> None:
-        """Execute ``requests`` to their end (then the run is ``complete``) or as far as is sensible.
+    def execute(self, session: Session, requests: Iterator[Request]) -> bool:
+        """Execute ``requests`` as far as is sensible, and return whether that was to their end.
 
         A command that is refused has its own reply, and the next is executed.
         """
-        add, size = self.replies.append, 0
+        add = self.replies.append
         for request in requests:
             try:
                 if isinstance(request, CometError):
@@ -80,19 +90,32 @@ class Run:
                 command = BY_SPELLING.get(request[0]) or command_named(request[0])
                 if len(request) != command.arity:
                     command.check_arity(request)
-                answer = command.run(session, request)
+                if session.transaction is None or command.name in NEVER_QUEUED:
+                    answer = command.run(session, request)
+                else:
+                    answer = session.transaction.add(request, session.intake.max_payload)
             except CometError as refusal:
                 answer = _refused(session, refusal)
-            if isinstance(answer, bytes):
-                add(answer)
-                size += len(answer)
-                if size > MOST_REPLIES or session.ending is not Ending.NOT_YET:
-                    return
-            else:
+            if isinstance(answer, Draft):
                 assert command.acknowledge is not None
                 add(command.acknowledge)
                 self.drafts.append(answer)
-        self.complete = True
+                continue
+            if isinstance(answer, list):
+                self._execute_all(session, answer)
+            else:
+                add(answer)
+                self.immediate += len(answer)
+            if self.immediate > MOST_REPLIES or session.ending is not Ending.NOT_YET:
+                return False
+        return True
+
+    def _execute_all(self, session: Session, commands: Sequence[Request]) -> None:
+        """Execute the commands of a transaction. Replies that follow the head of an array are its items."""
+        self.replies.append(b"*%d\r\n" % len(commands))
+        requests = iter(commands)
+        while not self.execute(session, requests):
+            continue
 
     def stored(self, publisher: Publisher, offsets: Sequence[int]) -> None:
         """Fill the holes in the replies, now that the drafts have these offsets."""
@@ -110,6 +133,8 @@ class Run:
 def _refused(session: Session, refusal: CometError) -> bytes:
     metrics = session.intake.metrics
     metrics.count_refusal(refusal.code)
+    if session.transaction is not None:
+        session.transaction.spoilt = True
     if isinstance(refusal, ProtocolViolation):
         metrics.protocol_errors += 1
         session.ending = Ending.AT_ONCE if isinstance(refusal, LooksLikeHTTP) else Ending.AFTER_REPLIES
@@ -230,9 +255,9 @@ class RespProtocol(Protocol):
         session = self._session
         run = Run(self._unread_bytes)
         self._unread_bytes = 0
-        run.execute(session, requests)
+        complete = run.execute(session, requests)
         self._intake.metrics.commands += len(run.replies)
-        if run.complete or session.ending is not Ending.NOT_YET:
+        if complete or session.ending is not Ending.NOT_YET:
             self._backlog = None
         if session.ending is Ending.AT_ONCE:
             # Nothing before it came from a publisher either: nothing of this run is published.
