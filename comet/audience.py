@@ -30,34 +30,26 @@ NEWS_BYTES = 4 * 1024 * 1024
 """How much news an audience keeps for its rows; beyond, its members read it from the log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interest:
-    """What a subscriber asks for. ``wait`` and ``pace`` are in seconds."""
+class Key(NamedTuple):
+    """What the members of an audience have in common. ``pace`` is in seconds."""
 
     patterns: tuple[Pattern, ...]
     framing: Framing
     transport: str
     delivery: Any  # a comet.delivery.Delivery, which this module is beneath
-    since: Since = "now"
-    limit: int = 500
-    wait: float = 0.0
     conflate: bool = False
     pace: float = 0.0
 
-    def key(self) -> Key:
-        """What it shares with others of the same audience."""
-        return Key(self.patterns, self.framing, self.transport, self.delivery, self.conflate, self.pace)
 
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What a subscriber asks for: the audience of ``key``, from ``since`` on, ``limit`` messages a page. ``wait`` is
+    how many seconds a one-shot answer may be held."""
 
-class Key(NamedTuple):
-    """What the members of an audience have in common."""
-
-    patterns: tuple[Pattern, ...]
-    framing: Framing
-    transport: str
-    delivery: Any
-    conflate: bool
-    pace: float
+    key: Key
+    since: Since = "now"
+    limit: int = 500
+    wait: float = 0.0
 
 
 class Subscription:

@@ -92,11 +92,11 @@ def _written_milliseconds(value: float) -> str:
     for unit in ("h", "m", "s"):
         if value and value % _MILLISECONDS[unit] == 0:
             return f"{round(value) // _MILLISECONDS[unit]}{unit}"
-    return f"{value:g}ms"
+    return f"{value:.3f}".rstrip("0").rstrip(".") + "ms"
 
 
 def _written_seconds(value: float) -> str:
-    return _written_milliseconds(round(value * 1000, 6))
+    return _written_milliseconds(round(value * 1000, 3))
 
 
 def _written_size(value: int) -> str:

@@ -87,6 +87,14 @@ class TooManyKeys(CometError):
     retry = True
 
 
+class StillReading(CometError):
+    """The stream is still being given the histories that earlier changes of its topics asked for."""
+
+    code = "still_reading"
+    status = 429
+    retry = True
+
+
 class BadRequest(CometError):
     """The HTTP request is malformed, or could be read in two ways."""
 

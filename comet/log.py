@@ -191,6 +191,11 @@ class Log:
         newest = (m for m in stretch if m.offset <= reached and by_name[m.topic].newest() is m)
         return _cut(_wanted(newest, replay.patterns), limit, reached)
 
+    def newest(self, patterns: Sequence[Pattern]) -> Message | None:
+        """The newest retained message of ``patterns``, or None."""
+        messages, _ = self.read(patterns, self._before_newest(patterns, 1), 1)
+        return messages[0] if messages else None
+
     def topics(self) -> Iterator[Topic]:
         """Yield the topics that have messages."""
         yield from self._topics.by_name.values()

@@ -151,25 +151,25 @@ class Router:
         :exc:`~comet.errors.Draining`, and then nothing was written.
         """
         self.check_room()
-        audience = self._audiences.enter(interest.key())
+        audience = self._audiences.enter(interest.key)
         subscription = Subscription(audience, writer, interest, secrets.token_urlsafe(12))
         subscription.born = self._now()
         self.streams[subscription.stream] = subscription
         counts = self.metrics.subscribed
-        counts[interest.transport] = counts.get(interest.transport, 0) + 1
-        start = self.log.start(interest.since, interest.patterns)
+        counts[interest.key.transport] = counts.get(interest.key.transport, 0) + 1
+        start = self.log.start(interest.since, interest.key.patterns)
         subscription.cursor, subscription.told = start.after, start.told
         if start.snapshot and self.log.end:
-            subscription.replays = (Replay(interest.patterns, 0, start.after, newest=True),)
+            subscription.replays = (Replay(interest.key.patterns, 0, start.after, newest=True),)
         position = None if subscription.replays else self.log.position(start.after)
-        opening = head + interest.framing.open(Open(subscription.stream, position, self.config.silence))
+        opening = head + interest.key.framing.open(Open(subscription.stream, position, self.config.silence))
         if start.gap is not None:
             page, data = self._pages.gap(audience.key, subscription, start.gap)
         elif self._pages.is_behind(subscription):
             page, data = self._next_page(subscription)
         else:
             page, data = Page([], self.log.position(start.after)), b""
-        interest.delivery.spend_page(self, subscription, opening + data, page)
+        interest.key.delivery.spend_page(self, subscription, opening + data, page)
         return subscription
 
     def check_room(self) -> None:
@@ -227,6 +227,18 @@ class Router:
         bye = Bye(reason, self.config.retry, self.log.position(self.log.end))
         self._leave_row(subscription)
         self._delivery(subscription).say(self, subscription, bye)
+
+    def answer(self, subscription: Subscription, data: bytes) -> None:
+        """Write ``data``, which the client of a stream has asked for on it, behind what was written. Nothing happens
+        if the stream has ended."""
+        if subscription.audience is None or subscription.writer.write(data) or subscription in self._stuck:
+            return
+        self._leave_row(subscription)
+        self.await_drain(subscription)
+
+    def is_stuck(self, subscription: Subscription) -> bool:
+        """Whether what was written is not sent yet; the subscription's ``drained`` will be called."""
+        return subscription in self._stuck
 
     # -- the moves of a delivery ------------------------------------------------------------------------------------
 
@@ -396,11 +408,20 @@ class Router:
             self._marked.append(row)
 
     def _flush_beat(self, audience: Audience, row: Row) -> None:
-        data = audience.key.framing.control(Beat(self.log.position(self.log.end)))
+        data = audience.key.framing.control(Beat(self.log.position(self.log.end))) or self._repeated(audience.key)
         if data:
             self.metrics.heartbeats += len(row.members)
             audience.key.delivery.spend_block(self, row, data, self.log.end)
         row.position = self.log.end
+
+    def _repeated(self, key: Key) -> bytes:
+        """The newest message once more, for a format that cannot say that nothing happened (an image is shown again,
+        which changes nothing)."""
+        newest = self.log.newest(key.patterns)
+        if newest is None:
+            return b""
+        page = Page([newest], self.log.position(self.log.end))
+        return key.framing.page(page) if key.framing.after(page) == key.framing else b""
 
     def _reframe(self, row: Row, framing: Framing) -> None:
         """The format goes on in another state: the members read on, and join the audience of that state."""

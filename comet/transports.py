@@ -74,9 +74,9 @@ TRANSPORTS = (
         lambda wishes: Multipart(boundary=BOUNDARY, **_padded(wishes)),
         ("multipart/x-mixed-replace", "image/*"),
         conflated=True,
-        formats=("raw", "json"),
+        formats=("raw",),
     ),
-    Transport("mixed", STREAMING, lambda _: Mixed(BOUNDARY), ("multipart/mixed",), formats=("raw", "json")),
+    Transport("mixed", STREAMING, lambda _: Mixed(BOUNDARY), ("multipart/mixed",), formats=("raw",)),
     Transport("websocket", STREAMING, lambda _: Text()),
 )
 

@@ -169,12 +169,13 @@ class RespProtocol(Protocol):
         self._stuck = False
         # The publisher has sent all that it will.
         self._ended = False
-        self._connected = False
+        # Neither lost nor being closed.
+        self._open = False
 
     # -- what Twisted calls ------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        self._connected = True
+        self._open = True
         self._connections.add(self)
         self._intake.metrics.tcp_connections += 1
         self._session = Session(self._intake, _peer(self.transport.getPeer()))
@@ -186,7 +187,7 @@ class RespProtocol(Protocol):
         self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._session.ending is not Ending.NOT_YET:
+        if self._session.ending is not Ending.NOT_YET or not self._open:
             return
         requests = self._parser.feed(data)
         self._unread_bytes += len(data)
@@ -202,10 +203,10 @@ class RespProtocol(Protocol):
 
     def writeConnectionLost(self) -> None:
         """Nothing can be replied any more."""
-        self.transport.abortConnection()
+        self._abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        self._connected = False
+        self._open = False
         self._connections.discard(self)
         self._intake.metrics.tcp_connections -= 1
         self._backlog = None
@@ -214,7 +215,8 @@ class RespProtocol(Protocol):
     def pauseProducing(self) -> None:
         """The transport holds more replies than the publisher takes."""
         self._stuck = True
-        self._pace()
+        if self._open:
+            self._pace()
 
     def resumeProducing(self) -> None:
         """The publisher has taken its replies."""
@@ -229,7 +231,6 @@ class RespProtocol(Protocol):
     def finish(self) -> None:
         """Read no more, and close after the replies to what was read."""
         self._ended = True
-        self._pace()
         self._proceed()
 
     # -- executing ---------------------------------------------------------------------------------------------------
@@ -237,16 +238,17 @@ class RespProtocol(Protocol):
     def _proceed(self) -> None:
         """Execute what waits, as far as the store and the publisher keep up. Not entered twice at a time: the store
         often answers within the call."""
-        if self._proceeding or not self._connected:
+        if self._proceeding or not self._open:
             return
         self._proceeding = True
         try:
-            while self._backlog is not None and not self._busy():
+            while self._open and self._backlog is not None and not self._busy():
                 self._execute(self._backlog)
         finally:
             self._proceeding = False
-        self._pace()
-        self._close_if_done()
+        if self._open:
+            self._pace()
+            self._close_if_done()
 
     def _busy(self) -> bool:
         return self._stuck or len(self._runs) >= MOST_RUNS or self._waiting >= MOST_WAITING
@@ -261,7 +263,7 @@ class RespProtocol(Protocol):
             self._backlog = None
         if session.ending is Ending.AT_ONCE:
             # Nothing before it came from a publisher either: nothing of this run is published.
-            self.transport.abortConnection()
+            self._abort()
         else:
             self._publish(run)
 
@@ -316,8 +318,13 @@ class RespProtocol(Protocol):
     def _close_if_done(self) -> None:
         ending = self._ended or self._session.ending is Ending.AFTER_REPLIES
         if ending and self._backlog is None and not self._runs:
+            self._open = False
             self.transport.unregisterProducer()
             self.transport.loseConnection()
+
+    def _abort(self) -> None:
+        self._open = False
+        self.transport.abortConnection()
 
 
 class RespFactory(Factory[RespProtocol]):

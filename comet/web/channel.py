@@ -39,6 +39,7 @@ class Held(Protocol):
 class Channel(HTTPChannel):
     """Reads requests strictly, and has them answered in order."""
 
+    requests: list[Any]
     _buffer = b""
     _body: Any = None
     _body_bytes = 0
@@ -71,9 +72,9 @@ class Channel(HTTPChannel):
         held, self._held = self._held, None
         if held is not None:
             held.lost()
-        requests, self.requests = self.requests, []
-        for request in requests:
+        for request in self.requests:
             request.connectionLost(reason)
+        self.requests = []
 
     # -- the head ---------------------------------------------------------------------------------------------------
 
@@ -106,10 +107,6 @@ class Channel(HTTPChannel):
         self.requests.append(request)
         self.persistent = head.persistent
         request.head = head
-        add = request.requestHeaders.addRawHeader
-        for name, value in head.fields:
-            add(name, value)
-        request.parseCookies()
         request.content = io.BytesIO()
         if head.length == 0:
             self._answer()
@@ -213,6 +210,11 @@ class Channel(HTTPChannel):
     def hold(self, held: Held) -> None:
         """The request is a poll that will be answered by ``answer_done``; tell ``held`` if the client leaves first."""
         self._held = held
+
+    @property
+    def ahead(self) -> bytes:
+        """What was received behind the request that is being answered."""
+        return self._buffer
 
     def hand_over(self) -> tuple[Any, bytes]:
         """Give up the transport, and return it and what was received behind the request. Whoever takes it calls

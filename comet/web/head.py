@@ -29,7 +29,8 @@ _C1 = re.compile("[\x80-\x9f]")
 
 
 class Head(NamedTuple):
-    """A request head that can be read in one way only. Field names are lower case.
+    """A request head that can be read in one way only. Field names are lower case; ``known`` has the last value of
+    each.
 
     ``host`` is without the port; ``length`` is of the body, None if it is chunked; ``persistent`` says whether the
     connection may carry another request.
@@ -39,6 +40,7 @@ class Head(NamedTuple):
     target: bytes
     version: bytes
     fields: list[tuple[bytes, bytes]]
+    known: dict[bytes, bytes]
     host: bytes
     length: int | None
     persistent: bool
@@ -63,7 +65,7 @@ def parse_head(data: bytes) -> Head:
     target, host = _target_and_host(target, known.get(b"host"), minor)
     length = _length(known, minor)
     persistent, expects = _connection(known, minor)
-    return Head(method, target, b"HTTP/1." + minor, fields, host, length, persistent, expects)
+    return Head(method, target, b"HTTP/1." + minor, fields, known, host, length, persistent, expects)
 
 
 _SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"content-type", b"origin", b"authorization"))

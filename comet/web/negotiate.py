@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from comet.audience import Interest
+from comet.audience import Interest, Key
 from comet.config import LARGEST_LIMIT, Config
 from comet.errors import BadParameter, TooManyPatterns, shown
 from comet.framing.iframe import check_callback, check_origin
@@ -68,19 +68,20 @@ def negotiate(asked: Asked, config: Config) -> tuple[Transport, Interest]:
     :exc:`~comet.errors.CometError` that says what is wrong."""
     values = _single_values(asked.query)
     transport = _transport(asked, values.get("transport"))
-    conflate = _flag(values, "conflate", transport.conflated)
-    interest = Interest(
+    key = Key(
         patterns=patterns_of((*asked.patterns, *asked.query.get("topic", ())), config.max_patterns),
         framing=transport.framing(_wishes(transport, values, config)),
         transport=transport.name,
         delivery=transport.delivery,
+        conflate=_flag(values, "conflate", transport.conflated),
+        pace=_number(values, "pace", 0, 0, LONGEST_PACE) / 1000,
+    )
+    return transport, Interest(
+        key,
         since=_since(asked, values),
         limit=round(_number(values, "limit", config.page_messages, 1, LARGEST_LIMIT)),
         wait=_number(values, "wait", min(config.silence, config.max_wait), 0, config.max_wait),
-        conflate=conflate,
-        pace=_number(values, "pace", 0, 0, LONGEST_PACE) / 1000,
     )
-    return transport, interest
 
 
 def patterns_of(texts: Iterable[str], most: int) -> tuple[Pattern, ...]:

@@ -15,7 +15,7 @@ class Leaf(Resource):
 
     isLeaf = True
 
-    def render(self, request: Any) -> bytes | int:
+    def render(self, request: Any) -> Any:
         """Answer, or raise :exc:`~comet.errors.MethodNotAllowed`."""
         method = request.method.decode("latin-1")
         render = getattr(self, f"render_{method}", None)
@@ -25,8 +25,7 @@ class Leaf(Resource):
             )
             request.setHeader(b"allow", allowed.encode())
             raise MethodNotAllowed(f"{shown(method)} is not done here; there is {allowed}")
-        answer: bytes | int = render(request)
-        return answer
+        return render(request)
 
 
 class Nothing(Resource):

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from http import HTTPStatus
-from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from twisted.web.http import parse_qs
 from twisted.web.server import NOT_DONE_YET
 
 from comet.audience import Interest
 from comet.config import Config
 from comet.delivery import ONE_SHOT
 from comet.drafts import draft, topic_of
-from comet.errors import BadPattern, BadRequest, CometError, UpgradeRequired, shown
+from comet.errors import BadPattern, BadRequest, CometError, shown
 from comet.message import Draft, Position
 from comet.router import Router
 from comet.transports import Transport
@@ -28,9 +29,10 @@ from comet.web.envelope import Enveloped, stream_head
 from comet.web.negotiate import Asked, negotiate
 from comet.web.resources import Leaf
 from comet.web.websocket import accept_websocket, wants_websocket
-from comet.web.writer import AnswerWriter, BufferedWriter, DirectWriter, descriptor_of
+from comet.web.writer import AnswerWriter, make_writer
 
 PREFIX = b"/topics"
+REMEMBERED = 1_024
 
 _FURTHER = {
     # User payloads must not become a page of this origin that can do anything; the frame is for the one parent.
@@ -45,15 +47,18 @@ class Topics(Leaf):
         super().__init__()
         self._router = router
         self._config = config
+        # Clients that reconnect all at once ask for the same few things.
+        self._negotiated = lru_cache(REMEMBERED)(lambda *asked: negotiate(_asked(*asked), config))
 
     # -- subscribe --------------------------------------------------------------------------------------------------
 
-    def render_GET(self, request: Any) -> int:
+    def render_GET(self, request: Any) -> Any:
         """Hold the response and subscribe it."""
-        transport, interest = negotiate(_asked(request), self._config)
+        known = request.head.known.get
+        accept, last_event_id = known(b"accept", b""), known(b"last-event-id", b"")
+        upgrade = wants_websocket(request)
+        transport, interest = self._negotiated(request.path, request.query, accept, last_event_id, upgrade)
         if transport.name == "websocket":
-            if not wants_websocket(request):
-                raise UpgradeRequired("the transport websocket is asked for with 'Upgrade: websocket'")
             accept_websocket(request, self._router, self._config, interest)
         elif transport.delivery is ONE_SHOT:
             self._hold_answer(request, interest)
@@ -64,13 +69,13 @@ class Topics(Leaf):
     def _hold_stream(self, request: Any, transport: Transport, interest: Interest) -> None:
         further = request.cross_origin_lines()
         if transport.name in _FURTHER:
-            further += _FURTHER[transport.name] % (getattr(interest.framing, "origin", "").encode() or b"'self'")
+            further += _FURTHER[transport.name] % (getattr(interest.key.framing, "origin", "").encode() or b"'self'")
         self._router.check_room()
-        held, ahead = request.channel.hand_over()
-        if ahead:
+        if request.channel.ahead:
             raise BadRequest("something was sent behind the request of a stream")
+        held, _ = request.channel.hand_over()
         writer = make_writer(held, self._router, self._config)
-        head = stream_head(interest.framing.content_type, further)
+        head = stream_head(interest.key.framing.content_type, further)
         take_over(held, writer)
         writer.subscription = self._router.subscribe(interest, writer, head)
 
@@ -85,11 +90,11 @@ class Topics(Leaf):
 
     # -- publish ----------------------------------------------------------------------------------------------------
 
-    def render_POST(self, request: Any) -> int:
+    def render_POST(self, request: Any) -> Any:
         """Publish the body, or with ``/topics`` alone each message of it."""
         name = _path(request)
         body = request.content.getvalue()
-        content_type = (request.getHeader(b"content-type") or b"").decode("latin-1")
+        content_type = request.head.known.get(b"content-type", b"").decode("latin-1")
         upcoming = self._router.log.next_offset
         published: Deferred[Any]
         if name:
@@ -102,9 +107,9 @@ class Topics(Leaf):
         return NOT_DONE_YET
 
     def _draft(self, request: Any, name: bytes, body: bytes, content_type: str) -> Draft:
-        if request.args:
-            raise BadRequest(f"publishing takes no query; there is {shown(next(iter(request.args)))}")
-        key = request.getHeader(b"idempotency-key")
+        if request.query:
+            raise BadRequest(f"publishing takes no query; there is {shown(request.query)}")
+        key = request.head.known.get(b"idempotency-key")
         text = "" if key is None else _text(key, "Idempotency-Key")
         if key == b"":
             raise BadRequest("the header Idempotency-Key is empty")
@@ -119,34 +124,19 @@ class Topics(Leaf):
         request.answer(HTTPStatus.CREATED, msgspec.json.encode({"ids": ids}))
 
 
-def make_writer(transport: Any, router: Router, config: Config) -> DirectWriter | BufferedWriter:
-    """Return the writer that fits ``transport``, whose kernel buffer it bounds: a reader that never reads would
-    otherwise hold 2.7 MiB before anybody notices."""
-    if descriptor_of(transport) < 0:
-        return BufferedWriter(transport, router)
-    bound_buffer(transport, config.send_buffer)
-    return DirectWriter(transport, router)
-
-
-def bound_buffer(transport: Any, size: int) -> None:
-    """Set the kernel's send buffer of a plain socket."""
-    transport.getHandle().setsockopt(SOL_SOCKET, SO_SNDBUF, size)
-
-
 def _enveloped(interest: Interest, further: bytes) -> Interest:
-    return replace(interest, framing=Enveloped(interest.framing, further))
+    return replace(interest, key=interest.key._replace(framing=Enveloped(interest.key.framing, further)))
 
 
-def _asked(request: Any) -> Asked:
-    name = _path(request)
-    query = {_text(key, "query"): [_text(value, "query") for value in values] for key, values in request.args.items()}
-    header = request.getHeader
+def _asked(path: bytes, query: bytes, accept: bytes, last_event_id: bytes, upgrade: bool) -> Asked:
+    name = unquote_to_bytes(path[len(PREFIX) + 1 :])
+    parsed = parse_qs(query, 1)
     return Asked(
         patterns=[_pattern(name)] if name else [],
-        query=query,
-        accept=(header(b"accept") or b"").decode("latin-1"),
-        last_event_id=_text(header(b"last-event-id") or b"", "Last-Event-ID"),
-        upgrade=header(b"upgrade") is not None,
+        query={_text(key, "the query"): [_text(value, "the query") for value in parsed[key]] for key in parsed},
+        accept=accept.decode("latin-1"),
+        last_event_id=_text(last_event_id, "Last-Event-ID"),
+        upgrade=upgrade,
     )
 
 

@@ -1,18 +1,331 @@
-"""WebSocket (RFC 6455), on wsproto."""
+"""WebSocket (RFC 6455): the handshake, and what a client may say on its stream, on wsproto's frames.
+
+What the daemon writes is the framing ``text``, as on any stream. A client sends text messages, each a JSON object::
+
+    {"subscribe":["auction/7"],"since":"-10"}                       answered by {"comet":"topics",…}
+    {"unsubscribe":["auction/6"]}                                   the same
+    {"publish":"auction/7","data":{"bid":120},"ref":1}              answered by {"comet":"ok","ref":1,"id":"5f0c1a2b-1042"}
+
+What is refused is answered by ``{"comet":"error","ref":1,"code":"bad_topic","detail":"…"}`` and the stream goes on;
+only what breaks the protocol ends it. The subprotocol ``comet.v1`` is answered if it is offered; no extension is.
+
+The traps: a client that sends and does not read would fill the memory with answers, so nothing of it is read while
+something waits to be sent to it, or while many of its publishes are on their way to the store; its frames are taken a
+few per turn of the reactor, because 64 KiB can hold ten thousand; and a socket that is closed while the client still
+sends resets the connection, which loses the close frame that says why.
+"""
 
 from __future__ import annotations
 
+import binascii
+from base64 import b64decode
+from collections.abc import Sequence
+from enum import Enum
 from typing import Any
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec.json import Decoder, Encoder
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol, Opcode, ParseFailed
+from wsproto.utilities import generate_accept_token
 
 from comet.audience import Interest
 from comet.config import Config
-from comet.errors import UpgradeRequired
+from comet.errors import BadJSON, BadRequest, CometError, Internal, UpgradeRequired, shown
+from comet.framing.text import text_frame
+from comet.message import Position
 from comet.router import Router
+from comet.web.batch import Content, decode, draft_of
+from comet.web.channel import take_over
+from comet.web.streams import Change, apply_change
+from comet.web.writer import BufferedWriter, DirectWriter, make_writer
+
+SUBPROTOCOL = b"comet.v1"
+
+FRAMES = 64
+"""Frames of one client that are taken in one turn of the reactor."""
+
+OUTSTANDING = 32
+"""Publishes of one client that may be on their way to the store."""
+
+LINGER = 5.0
+"""Seconds that a client has to take the close frame and to leave."""
+
+LONGEST_REF = 128
+
+_encode = Encoder().encode
+
+
+class Addressed(Struct, kw_only=True):
+    """What is looked at first: whether the client publishes, and how it wants the answer addressed."""
+
+    publish: Raw | UnsetType = UNSET
+    ref: str | int | UnsetType = UNSET
+
+
+class Publish(Content, kw_only=True):
+    """A message to publish."""
+
+    publish: str
+    ref: str | int | UnsetType = UNSET
+
+
+class ChangeTopics(Change, kw_only=True):
+    """A change of the stream's topics."""
+
+    ref: str | int | UnsetType = UNSET
+
+
+_addressed = Decoder(Addressed)
+_publish = Decoder(Publish)
+_change = Decoder(ChangeTopics)
+
+
+class State(Enum):
+    """Whether frames are taken."""
+
+    READING = "reading"
+    WAITING = "waiting"
+    CLOSED = "closed"
+
+
+# -- the handshake (section 4.2) ----------------------------------------------------------------------------------------
 
 
 def wants_websocket(request: Any) -> bool:
-    return False
+    """Whether ``request`` asks for a WebSocket, however well."""
+    return b"websocket" in _listed(request, b"upgrade")
 
 
 def accept_websocket(request: Any, router: Router, config: Config, interest: Interest) -> None:
-    raise UpgradeRequired("not yet")
+    """Subscribe ``interest`` on a WebSocket, or raise a :exc:`~comet.errors.CometError` that the answer can tell."""
+    accept = _accept_token(request)
+    protocol = b""
+    if SUBPROTOCOL in _listed(request, b"sec-websocket-protocol"):
+        protocol = b"Sec-WebSocket-Protocol: %b\r\n" % SUBPROTOCOL
+    head = (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, protocol)
+    )
+    router.check_room()
+    site = request.channel.site
+    transport, ahead = request.channel.hand_over()
+    writer = make_writer(transport, router, config)
+    writer.received = Session(writer, site).received
+    writer.farewell = _close_frame(CloseReason.GOING_AWAY, "")
+    take_over(transport, writer)
+    writer.subscription = router.subscribe(interest, writer, head)
+    if ahead:
+        writer.dataReceived(ahead)
+
+
+def _accept_token(request: Any) -> bytes:
+    if not wants_websocket(request) or b"upgrade" not in _listed(request, b"connection"):
+        raise _upgrade_required(request, "a WebSocket is asked for with 'Upgrade: websocket' and 'Connection: Upgrade'")
+    if request.head.version != b"HTTP/1.1":
+        raise _upgrade_required(request, "a WebSocket is asked for in HTTP/1.1")
+    version = request.getHeader(b"sec-websocket-version")
+    if version != b"13":
+        raise _upgrade_required(
+            request, f"Sec-WebSocket-Version={shown(version or b'')}: the version spoken here is 13"
+        )
+    keys = request.requestHeaders.getRawHeaders(b"sec-websocket-key", ())
+    if len(keys) != 1 or not _is_key(keys[0]):
+        raise BadRequest("Sec-WebSocket-Key is to be there once: 16 bytes in base64")
+    return generate_accept_token(keys[0])
+
+
+def _is_key(key: bytes) -> bool:
+    try:
+        return len(key) == 24 and len(b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        return False
+
+
+def _upgrade_required(request: Any, detail: str) -> UpgradeRequired:
+    request.setHeader(b"upgrade", b"websocket")  # RFC 9110, section 15.5.22
+    request.setHeader(b"sec-websocket-version", b"13")
+    return UpgradeRequired(detail)
+
+
+def _listed(request: Any, name: bytes) -> list[bytes]:
+    """The elements, in lower case, of a header that is a list."""
+    values = request.requestHeaders.getRawHeaders(name, ())
+    return [element.strip().lower() for value in values for element in value.split(b",")]
+
+
+# -- the session --------------------------------------------------------------------------------------------------------
+
+
+class Session:
+    """What one client says, and the answers. The parser is made when the first bytes come: most clients only listen."""
+
+    __slots__ = ("_frames", "_message", "_outstanding", "_site", "_state", "_writer")
+    _log = Logger()
+
+    def __init__(self, writer: DirectWriter | BufferedWriter, site: Any) -> None:
+        self._writer = writer
+        self._site = site
+        self._frames: FrameProtocol | None = None
+        self._message: bytearray | None = None
+        self._outstanding = 0
+        self._state = State.READING
+
+    def received(self, data: bytes) -> None:
+        """Take ``data``, which the client has sent."""
+        if self._state is State.CLOSED:
+            return
+        if self._frames is None:
+            self._frames = FrameProtocol(client=False, extensions=[])
+        self._frames.receive_bytes(data)
+        if self._state is State.READING:
+            self._read()
+
+    def overdue(self) -> None:
+        """The client was given its time to leave."""
+        if self._writer.received is not None:  # else it has left
+            self._writer.abort()
+
+    # -- reading, and when to pause it ------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """Take the frames that are here, until something has to be waited for."""
+        assert self._frames is not None
+        taken = 0
+        try:
+            for frame in self._frames.received_frames():
+                self._take(frame)
+                taken += 1
+                if self._state is State.CLOSED:
+                    return
+                if taken == FRAMES or self._must_wait():
+                    self._wait()
+                    return
+        except ParseFailed as error:
+            self._close(error.code, str(error))
+
+    def _must_wait(self) -> bool:
+        subscription = self._writer.subscription
+        assert subscription is not None
+        return self._outstanding >= OUTSTANDING or self._writer.router.is_stuck(subscription)
+
+    def _wait(self) -> None:
+        self._state = State.WAITING
+        self._writer.transport.pauseProducing()
+        self._writer.when_drained = self._go_on
+        if not self._must_wait():
+            self._site.clock.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        subscription = self._writer.subscription
+        assert subscription is not None
+        if self._state is State.WAITING and subscription.audience is not None and not self._must_wait():
+            self._state = State.READING
+            self._writer.when_drained = None
+            self._writer.transport.resumeProducing()
+            self._read()
+
+    # -- frames -----------------------------------------------------------------------------------------------------
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.TEXT:
+            assert isinstance(frame.payload, str)
+            self._collect(frame.payload.encode(), frame.message_finished)
+        elif frame.opcode is Opcode.PING:
+            assert isinstance(frame.payload, bytes)
+            self._answer(b"\x8a%c%b" % (len(frame.payload), frame.payload))
+        elif frame.opcode is Opcode.BINARY:
+            self._close(CloseReason.UNSUPPORTED_DATA, "messages are JSON in text frames; bytes travel as data64")
+        elif frame.opcode is Opcode.CLOSE:
+            assert isinstance(frame.payload, tuple)
+            self._close(frame.payload[0], "")
+
+    def _collect(self, piece: bytes, finished: bool) -> None:
+        """Add ``piece`` to the message that is under way, and obey it once it is whole."""
+        largest = 2 * self._writer.router.config.max_payload + 65_536  # base64 or escapes, patterns, white space
+        message = self._message or bytearray()
+        message += piece
+        self._message = message
+        if len(message) > largest:
+            self._close(CloseReason.MESSAGE_TOO_BIG, f"a message has at most {largest} bytes")
+        elif finished:
+            self._message = None
+            self._obey(bytes(message))
+
+    def _obey(self, message: bytes) -> None:
+        ref: str | int | UnsetType = UNSET
+        try:
+            addressed = decode(_addressed, message)
+            ref = _checked_ref(addressed.ref)
+            if addressed.publish is UNSET:
+                self._change(decode(_change, message))
+            else:
+                self._publish(decode(_publish, message), ref)
+        except CometError as error:
+            self._refuse(error, ref)
+
+    def _change(self, change: Change) -> None:
+        subscription = self._writer.subscription
+        if subscription is not None and subscription.audience is not None:
+            apply_change(self._writer.router, subscription, change)
+
+    def _publish(self, message: Publish, ref: str | int | UnsetType) -> None:
+        router = self._writer.router
+        draft = draft_of(message.publish, message, router.config.max_payload)
+        self._outstanding += 1
+        published: Deferred[Any] = router.publish([draft])
+        published.addBoth(self._published, ref)
+        published.addErrback(lambda failure: self._log.failure("answering a publish failed", failure=failure))
+
+    def _published(self, result: Sequence[int] | Failure, ref: str | int | UnsetType) -> None:
+        self._outstanding -= 1
+        if not isinstance(result, Failure):
+            self._say({"comet": "ok", "ref": ref, "id": str(Position(self._writer.router.epoch, result[0]))})
+        elif isinstance(result.value, CometError):
+            self._refuse(result.value, ref)
+        else:
+            self._log.failure("publishing failed", failure=result)
+            self._refuse(Internal("the daemon made a mistake; its log says more"), ref)
+        self._go_on()
+
+    # -- answers ----------------------------------------------------------------------------------------------------
+
+    def _refuse(self, error: CometError, ref: str | int | UnsetType) -> None:
+        self._writer.router.metrics.count_refusal(error.code)
+        self._say({"comet": "error", "ref": ref, "code": error.code, "detail": error.detail})
+
+    def _say(self, control: dict[str, object]) -> None:
+        self._answer(text_frame(_encode({name: value for name, value in control.items() if value is not UNSET})))
+
+    def _answer(self, frame: bytes) -> None:
+        assert self._writer.subscription is not None
+        self._writer.router.answer(self._writer.subscription, frame)
+
+    def _close(self, code: int, reason: str) -> None:
+        """End the stream from either side: say ``code``, and have the client leave in a while."""
+        self._state = State.CLOSED
+        self._frames = self._message = None
+        writer = self._writer
+        writer.farewell = b""
+        writer.when_drained = None
+        sent = writer.write(_close_frame(code, reason))
+        assert writer.subscription is not None
+        writer.router.gone(writer.subscription)
+        self._site.expect(self, LINGER)
+        if sent and writer.descriptor >= 0:
+            writer.transport.resumeProducing()
+            writer.transport.loseWriteConnection()
+        else:
+            writer.finish()
+
+
+def _close_frame(code: int, reason: str) -> bytes:
+    return bytes(FrameProtocol(client=False, extensions=[]).close(code, reason))
+
+
+def _checked_ref(ref: str | int | UnsetType) -> str | int | UnsetType:
+    if len(str(ref)) > LONGEST_REF:
+        raise BadJSON(f"a ref has at most {LONGEST_REF} characters")
+    return ref

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any, Protocol
 
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
 from comet.audience import Subscription
+from comet.config import Config
 from comet.router import Router
 
 
@@ -41,13 +43,36 @@ def descriptor_of(transport: Any) -> int:
         return -1
     if len(transport.dataBuffer) > transport.offset or transport._tempDataBuffer:
         return -1
-    return transport.fileno()
+    descriptor: int = transport.fileno()
+    return descriptor
+
+
+def make_writer(transport: Any, router: Router, config: Config) -> DirectWriter | BufferedWriter:
+    """Return the writer that fits ``transport``, whose kernel buffer it bounds: a reader that never reads would
+    otherwise hold 2.7 MiB before anybody notices."""
+    if descriptor_of(transport) < 0:
+        return BufferedWriter(transport, router)
+    transport.getHandle().setsockopt(SOL_SOCKET, SO_SNDBUF, config.send_buffer)
+    return DirectWriter(transport, router)
 
 
 class StreamWriter:
-    """What the writers of a held stream share: they are the transport's protocol."""
+    """What the writers of a held stream share: they are the transport's protocol.
 
-    __slots__ = ("_ending", "descriptor", "received", "router", "subscription", "transport")
+    A transport whose client may speak sets ``received``, which is given its bytes; ``when_drained``, which is called
+    once what was written is sent; and ``farewell``, which is written when the daemon ends the stream.
+    """
+
+    __slots__ = (
+        "_ending",
+        "descriptor",
+        "farewell",
+        "received",
+        "router",
+        "subscription",
+        "transport",
+        "when_drained",
+    )
 
     def __init__(self, transport: Any, router: Router) -> None:
         self.transport = transport
@@ -55,6 +80,8 @@ class StreamWriter:
         self.descriptor = -1
         self.subscription: Subscription | None = None
         self.received: Callable[[bytes], None] | None = None
+        self.when_drained: Callable[[], None] | None = None
+        self.farewell = b""
         self._ending = False
 
     def dataReceived(self, data: bytes) -> None:
@@ -67,7 +94,7 @@ class StreamWriter:
         self.abort()
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002
-        self.received = None
+        self.received = self.when_drained = None
         if self.subscription is not None:
             self.router.gone(self.subscription)
 
@@ -84,6 +111,8 @@ class StreamWriter:
             self.transport.loseConnection()
         elif self.subscription is not None:
             self.router.drained(self.subscription)
+        if self.when_drained is not None:
+            self.when_drained()
 
 
 class DirectWriter(StreamWriter):
@@ -115,6 +144,8 @@ class DirectWriter(StreamWriter):
 
     def finish(self) -> None:
         """See :class:`~comet.interfaces.Writer`."""
+        if self.farewell:
+            self.write(self.farewell)
         self._ending = True
         if not self._pulled:
             self.transport.loseConnection()
@@ -165,6 +196,7 @@ class BufferedWriter(StreamWriter):
 
     def finish(self) -> None:
         """See :class:`~comet.interfaces.Writer`."""
+        self.transport.write(self.farewell)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
