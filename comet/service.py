@@ -146,8 +146,6 @@ def welcome(opened: Iterable[Opened]) -> Iterator[str]:
             where, socket = ("http://localhost", f" --unix-socket {address}") if unix else (f"{scheme}://{address}", "")
             yield f"  console    {where}/{f' on {address}' if unix else ''}"
             yield f"  subscribe  curl -N{socket} '{where}/topics/news?transport=sse'"
-        elif unix:
-            yield f"  publish    redis-cli -s {address} PUBLISH news hello"
         else:
             yield f"  publish    comet pub news hello --server {address}"
 
@@ -180,7 +178,7 @@ def _told(failure: Failure) -> CannotStart:
         text = " ".join(str(failure.value).split())
         _log.error("{text}", text=text)
     else:
-        text = f"cannot start: {failure.value!r}; this is a mistake in Comet, and its log has the traceback"
+        text = f"cannot start: {failure.value!r}; this is a mistake in Comet, and its log says more"
         _log.failure("cannot start", failure)
     if sys.__stderr__ is not None:  # sys.stderr leads to the log by now
         sys.__stderr__.write(f"comet: {text}\n")

@@ -25,6 +25,7 @@ from comet.web.answers import problem
 from comet.web.channel import Channel
 from comet.web.head import Head
 from comet.web.resources import Branch
+from comet.web.streams import Streams
 from comet.web.topics import Topics
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -211,5 +212,5 @@ class CometSite(Site):
 
 def make_site(router: Router, config: Config, metrics: Metrics, clock: Clock) -> CometSite:
     """Return the factory of the HTTP face."""
-    children: Mapping[bytes, IResource] = {b"topics": Topics(router, config)}
+    children: Mapping[bytes, IResource] = {b"topics": Topics(router, config), b"streams": Streams(router)}
     return CometSite(Branch(children), config, metrics, clock)

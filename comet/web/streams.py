@@ -75,17 +75,21 @@ class Streams(Leaf):
         if subscription.audience is None or subscription.audience.key.delivery is not STREAMING:
             raise BadRequest("a poll has its topics in its request; only a stream can change them")
         apply_change(self._router, subscription, decode(_change, request.content.getvalue()))
-        request.answer(HTTPStatus.NO_CONTENT, b"")
-        return NOT_DONE_YET
+        return _done(request)
 
     def render_DELETE(self, request: Any) -> int:
         """End the stream."""
         self._router.end(self._stream(request), "ended")
-        request.answer(HTTPStatus.NO_CONTENT, b"")
-        return NOT_DONE_YET
+        return _done(request)
 
     def _stream(self, request: Any) -> Subscription:
         name = request.path[len(PREFIX) + 1 :]
         if not name:
             raise NotFound("the path of a stream is /streams/ and the id that the stream's 'open' says")
         return self._router.stream(name.decode("latin-1"))
+
+
+def _done(request: Any) -> int:
+    request.answer(HTTPStatus.NO_CONTENT, b"")
+    not_yet: int = NOT_DONE_YET
+    return not_yet

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -40,6 +40,16 @@ _FURTHER = {
 }
 
 
+class _Asking(NamedTuple):
+    """The parts of a subscribe that say what is wanted, as they came: equal ones are negotiated once."""
+
+    path: bytes
+    query: bytes
+    accept: bytes
+    last_event_id: bytes
+    upgrade: bool
+
+
 class Topics(Leaf):
     """``/topics/<topic or pattern>`` and ``/topics``."""
 
@@ -48,23 +58,40 @@ class Topics(Leaf):
         self._router = router
         self._config = config
         # Clients that reconnect all at once ask for the same few things.
-        self._negotiated = lru_cache(REMEMBERED)(lambda *asked: negotiate(_asked(*asked), config))
+        self._negotiated = lru_cache(REMEMBERED)(self._negotiate)
 
     # -- subscribe --------------------------------------------------------------------------------------------------
 
     def render_GET(self, request: Any) -> Any:
         """Hold the response and subscribe it."""
-        known = request.head.known.get
-        accept, last_event_id = known(b"accept", b""), known(b"last-event-id", b"")
-        upgrade = wants_websocket(request)
-        transport, interest = self._negotiated(request.path, request.query, accept, last_event_id, upgrade)
-        if transport.name == "websocket":
-            accept_websocket(request, self._router, self._config, interest)
-        elif transport.delivery is ONE_SHOT:
+        known = request.head.known
+        asked = _Asking(
+            request.path,
+            request.query,
+            known.get(b"accept", b""),
+            known.get(b"last-event-id", b""),
+            b"upgrade" in known and wants_websocket(request),
+        )
+        further = request.cross_origin_lines()
+        if not request.channel.persistent:
+            further += b"Connection: close\r\n"
+        transport, interest = self._negotiated(asked, further)
+        if transport.delivery is ONE_SHOT:
             self._hold_answer(request, interest)
-        else:
+        elif transport.name != "websocket":
             self._hold_stream(request, transport, interest)
+        else:
+            accept_websocket(request, self._router, self._config, interest)
         return NOT_DONE_YET
+
+    def _negotiate(self, asking: _Asking, further: bytes) -> tuple[Transport, Interest]:
+        """Find out what is wanted. The answer to a poll is made for all who want the same, head and all: ``further``
+        are header lines of it."""
+        transport, interest = negotiate(_asked(asking), self._config)
+        if transport.delivery is ONE_SHOT:
+            enveloped = interest.key._replace(framing=Enveloped(interest.key.framing, further))
+            interest = replace(interest, key=enveloped)
+        return transport, interest
 
     def _hold_stream(self, request: Any, transport: Transport, interest: Interest) -> None:
         further = request.cross_origin_lines()
@@ -80,13 +107,9 @@ class Topics(Leaf):
         writer.subscription = self._router.subscribe(interest, writer, head)
 
     def _hold_answer(self, request: Any, interest: Interest) -> None:
-        channel = request.channel
-        further = request.cross_origin_lines()
-        if not channel.persistent:
-            further += b"Connection: close\r\n"
-        writer = AnswerWriter(channel, self._router)
-        channel.hold(writer)
-        writer.subscription = self._router.subscribe(_enveloped(interest, further), writer)
+        writer = AnswerWriter(request.channel, self._router)
+        request.channel.hold(writer)
+        writer.subscription = self._router.subscribe(interest, writer)
 
     # -- publish ----------------------------------------------------------------------------------------------------
 
@@ -124,19 +147,15 @@ class Topics(Leaf):
         request.answer(HTTPStatus.CREATED, msgspec.json.encode({"ids": ids}))
 
 
-def _enveloped(interest: Interest, further: bytes) -> Interest:
-    return replace(interest, key=interest.key._replace(framing=Enveloped(interest.key.framing, further)))
-
-
-def _asked(path: bytes, query: bytes, accept: bytes, last_event_id: bytes, upgrade: bool) -> Asked:
-    name = unquote_to_bytes(path[len(PREFIX) + 1 :])
-    parsed = parse_qs(query, 1)
+def _asked(asking: _Asking) -> Asked:
+    name = unquote_to_bytes(asking.path[len(PREFIX) + 1 :])
+    query = parse_qs(asking.query, 1)
     return Asked(
         patterns=[_pattern(name)] if name else [],
-        query={_text(key, "the query"): [_text(value, "the query") for value in parsed[key]] for key in parsed},
-        accept=accept.decode("latin-1"),
-        last_event_id=_text(last_event_id, "Last-Event-ID"),
-        upgrade=upgrade,
+        query={_text(key, "the query"): [_text(value, "the query") for value in query[key]] for key in query},
+        accept=asking.accept.decode("latin-1"),
+        last_event_id=_text(asking.last_event_id, "Last-Event-ID"),
+        upgrade=asking.upgrade,
     )
 
 

@@ -2,9 +2,9 @@
 
 What the daemon writes is the framing ``text``, as on any stream. A client sends text messages, each a JSON object::
 
-    {"subscribe":["auction/7"],"since":"-10"}                       answered by {"comet":"topics",…}
-    {"unsubscribe":["auction/6"]}                                   the same
-    {"publish":"auction/7","data":{"bid":120},"ref":1}              answered by {"comet":"ok","ref":1,"id":"5f0c1a2b-1042"}
+    {"subscribe":["auction/7"],"since":"-10"}            answered by {"comet":"topics",…}
+    {"unsubscribe":["auction/6"]}                        the same
+    {"publish":"auction/7","data":{"bid":120},"ref":1}   answered by {"comet":"ok","ref":1,"id":"5f0c1a2b-1042"}
 
 What is refused is answered by ``{"comet":"error","ref":1,"code":"bad_topic","detail":"…"}`` and the stream goes on;
 only what breaks the protocol ends it. The subprotocol ``comet.v1`` is answered if it is offered; no extension is.
@@ -91,7 +91,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-# -- the handshake (section 4.2) ----------------------------------------------------------------------------------------
+# -- the handshake (section 4.2) --------------------------------------------------------------------------------------
 
 
 def wants_websocket(request: Any) -> bool:
@@ -156,7 +156,7 @@ def _listed(request: Any, name: bytes) -> list[bytes]:
     return [element.strip().lower() for value in values for element in value.split(b",")]
 
 
-# -- the session --------------------------------------------------------------------------------------------------------
+# -- the session ------------------------------------------------------------------------------------------------------
 
 
 class Session:
@@ -175,7 +175,8 @@ class Session:
 
     def received(self, data: bytes) -> None:
         """Take ``data``, which the client has sent."""
-        if self._state is State.CLOSED:
+        subscription = self._writer.subscription
+        if self._state is State.CLOSED or subscription is None or subscription.audience is None:
             return
         if self._frames is None:
             self._frames = FrameProtocol(client=False, extensions=[])
@@ -260,16 +261,12 @@ class Session:
             addressed = decode(_addressed, message)
             ref = _checked_ref(addressed.ref)
             if addressed.publish is UNSET:
-                self._change(decode(_change, message))
+                assert self._writer.subscription is not None
+                apply_change(self._writer.router, self._writer.subscription, decode(_change, message))
             else:
                 self._publish(decode(_publish, message), ref)
         except CometError as error:
             self._refuse(error, ref)
-
-    def _change(self, change: Change) -> None:
-        subscription = self._writer.subscription
-        if subscription is not None and subscription.audience is not None:
-            apply_change(self._writer.router, subscription, change)
 
     def _publish(self, message: Publish, ref: str | int | UnsetType) -> None:
         router = self._writer.router
