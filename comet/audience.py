@@ -129,7 +129,7 @@ class Row:
                 self.descriptors[last.index] = descriptor
         subscription.row = None
         if not self.members:
-            self.audience.rows.remove(self)
+            self.audience.drop(self)
 
     def clear(self) -> list[Subscription]:
         """Unseat everybody, and return them."""
@@ -138,7 +138,7 @@ class Row:
             self.descriptors = array("i")
         for member in members:
             member.row = None
-        self.audience.rows.remove(self)
+        self.audience.drop(self)
         return members
 
 
@@ -186,6 +186,15 @@ class Audience:
         row = Row(self, direct)
         self.rows.append(row)
         return row
+
+    def drop(self, row: Row) -> None:
+        """Forget ``row``, which is empty; if it waits for a flush, it need not."""
+        self.rows.remove(row)
+        if row.queued:
+            row.queued = False
+            self.queued -= 1
+        if not self.rows:
+            self.forget_news()
 
     def block(self, start: int, epoch: str, end: int) -> Block:
         """The news from ``start`` on as bytes: all of them, or as many as a block holds. ``end`` is the log's end."""

@@ -131,13 +131,17 @@ class Router:
         match = self._audiences.match
         for message in messages:
             for audience in match(message.topic):
-                if not audience.rows:
+                rows = audience.rows
+                if not rows:
                     continue
                 audience.news.append(message)
                 audience.news_bytes += len(message.payload)
                 audience.heard += 1
-                if audience.queued != len(audience.rows):
-                    self._mark(audience)
+                if audience.queued != len(rows):
+                    if audience.key.pace:
+                        self._queue_at_pace(audience)
+                    else:
+                        self._queue(audience)
                 if audience.news_bytes > NEWS_BYTES or len(audience.news) > NEWS:
                     self._overflow(audience)
 
@@ -184,6 +188,11 @@ class Router:
         self._stuck.pop(subscription, None)
         if subscription.audience is not None and subscription.row is None:
             self.proceed(subscription)
+
+    def progressed(self, subscription: Subscription) -> None:
+        """The subscription's writer has sent a part of what it keeps: it is slow, but not stuck."""
+        if self._stuck.pop(subscription, None) is not None:
+            self._stuck[subscription] = self._clock.seconds()
 
     def gone(self, subscription: Subscription) -> None:
         """The subscription's client has gone."""
@@ -329,26 +338,26 @@ class Router:
 
     # -- the turn ---------------------------------------------------------------------------------------------------
 
-    def _mark(self, audience: Audience) -> None:
-        """See to it that the rows of an audience with news are flushed: in this turn, or at its pace."""
-        if audience.key.pace:
-            if audience.tick is None:
-                delay = audience.wrote + audience.key.pace - self._clock.seconds()
-                audience.tick = self._clock.callLater(max(0.0, delay), self._pace, audience)
-            return
-        self._queue_rows(audience)
+    def _queue_at_pace(self, audience: Audience) -> None:
+        """Have the rows flushed once the audience's pace allows."""
+        if audience.tick is None:
+            delay = audience.wrote + audience.key.pace - self._clock.seconds()
+            audience.tick = self._clock.callLater(max(0.0, delay), self._pace_is_over, audience)
 
-    def _pace(self, audience: Audience) -> None:
+    def _pace_is_over(self, audience: Audience) -> None:
         audience.tick = None
-        self._queue_rows(audience)
+        self._queue(audience)
 
-    def _queue_rows(self, audience: Audience) -> None:
-        for row in audience.rows:
+    def _queue(self, audience: Audience) -> None:
+        """Have the rows flushed in this turn."""
+        rows = audience.rows
+        for row in rows:
             if not row.queued:
                 row.queued = True
-                audience.queued += 1
                 self._marked.append(row)
-        self._arrange_turn()
+        audience.queued = len(rows)
+        if not self._turn_due:
+            self._arrange_turn()
 
     def _arrange_turn(self) -> None:
         if not self._turn_due:
@@ -373,15 +382,16 @@ class Router:
             self._arrange_turn()
 
     def _flush(self, row: Row, now: float) -> None:
+        if not row.queued:  # emptied since
+            return
         audience = row.audience
         row.queued = False
         audience.queued -= 1
-        if row.members:
-            if row.sent != audience.heard:
-                self._flush_news(audience, row)
-                audience.wrote = now
-            elif row.beat:
-                self._flush_beat(audience, row)
+        if row.sent != audience.heard:
+            audience.wrote = now
+            self._flush_news(audience, row)
+        elif row.beat:
+            self._flush_beat(audience, row)
         row.beat = False
         if not audience.queued and audience.news:
             for each in audience.rows:
@@ -481,7 +491,7 @@ class Router:
                 audience.wrote = now
                 for row in audience.rows:
                     row.beat = True
-                self._queue_rows(audience)
+                self._queue(audience)
 
     def _abort_stuck(self, now: float) -> None:
         for subscription, since in list(self._stuck.items()):

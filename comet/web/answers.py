@@ -24,7 +24,8 @@ def problem_document(error: CometError) -> bytes:
 
 def problem(request: Request, error: CometError) -> bytes:
     """Make ``request``'s answer a refusal; returns the body, for ``render`` to return."""
-    request.setResponseCode(error.status)
+    # Twisted does not know the phrase of each.
+    request.setResponseCode(error.status, HTTPStatus(error.status).phrase.encode())
     request.setHeader(b"content-type", b"application/problem+json")
     request.setHeader(b"cache-control", b"no-store")
     if error.retry:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from socket import SO_SNDBUF, SOL_SOCKET
+from socket import AF_UNIX, IPPROTO_TCP, SO_SNDBUF, SOL_SOCKET, TCP_USER_TIMEOUT
 from typing import Any, Protocol
 
 from twisted.internet.tcp import Connection
@@ -52,7 +52,11 @@ def make_writer(transport: Any, router: Router, config: Config) -> DirectWriter 
     otherwise hold 2.7 MiB before anybody notices."""
     if descriptor_of(transport) < 0:
         return BufferedWriter(transport, router)
-    transport.getHandle().setsockopt(SOL_SOCKET, SO_SNDBUF, config.send_buffer)
+    socket = transport.getHandle()
+    socket.setsockopt(SOL_SOCKET, SO_SNDBUF, config.send_buffer)
+    if socket.family != AF_UNIX:
+        # A client that vanished without a word: the kernel gives up on what it does not acknowledge, heartbeats too.
+        socket.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, round(config.stall * 1000))
     return DirectWriter(transport, router)
 
 
@@ -172,6 +176,8 @@ class DirectWriter(StreamWriter):
         if sent == len(rest):
             return True
         self._rest = rest[sent:]
+        if sent and self.subscription is not None:
+            self.router.progressed(self.subscription)
         self.wait()
         return False
 

@@ -1,0 +1,128 @@
+"""Who imports whom: imports only point up the list of the architecture page."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "comet"
+
+LAYERS = (
+    "errors",
+    "message",
+    "control",
+    "topics",
+    "drafts",
+    "config",
+    "interfaces",
+    "metrics",
+    "keys",
+    "retained",
+    "log",
+    "publishing",
+    "audience",
+    "audiences",
+    "pages",
+    "delivery",
+    "router",
+    "framing",
+    "store",
+    "transports",
+    "resp",
+    "web",
+    "client",
+    "listening",
+    "service",
+    "tap",
+    "arguments",
+    "serve",
+    "pub",
+    "sub",
+    "cli",
+)
+
+PURE = ("errors", "message", "control", "topics", "drafts", "config", "retained", "log", "keys", "access")
+PURE_FILES = ("resp/wire.py",)
+"""Nothing of Twisted, no clock, no environment, no sockets."""
+
+FAST = ("arguments", "pub", "sub", "cli")
+"""Commands that must start at once: nothing of Twisted either."""
+
+OUTSIDE = ("time", "os", "socket", "select", "subprocess", "threading", "random", "secrets")
+REACTOR_USERS = ("tap", "service")
+
+
+def modules() -> list[Path]:
+    """Every module of the package that says something."""
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the full name of everything that ``path`` imports, wherever in it, but for types alone."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(module: str) -> str:
+    """Return the layer of a module of ours: the first name below the package."""
+    return module.split(".")[1]
+
+
+def name_of(path: Path) -> str:
+    """Return the path within the package, as the rules name it."""
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def layer_at(path: Path) -> str:
+    """Return the layer that a file belongs to."""
+    return name_of(path).removesuffix(".py").split("/", maxsplit=1)[0]
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_imports_point_up(path: Path) -> None:
+    """A module imports only from its own layer and those above it."""
+    assert layer_at(path) in LAYERS, f"{layer_at(path)} has no place in the list of layers"
+    place = LAYERS.index(layer_at(path))
+    for name in imported(path):
+        if name.startswith("comet.") and layer_of(name) != "__version__":
+            assert LAYERS.index(layer_of(name)) <= place, f"{name_of(path)} imports {name}, which is further down"
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_faces_and_stores_keep_apart(path: Path) -> None:
+    """The HTTP face and the TCP face know nothing of each other, and neither knows which store there is."""
+    apart = {"web": {"resp", "store"}, "resp": {"web", "store"}}.get(layer_at(path), set())
+    assert not [name for name in imported(path) if name.startswith("comet.") and layer_of(name) in apart]
+
+
+def is_pure(path: Path) -> bool:
+    """Whether the rules want ``path`` to be a pure computation."""
+    return layer_at(path) in (*PURE, "framing") or name_of(path) in PURE_FILES
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if is_pure(path)], ids=name_of)
+def test_the_core_is_pure(path: Path) -> None:
+    """Framings, parsers and the log import nothing of Twisted, no clock and no environment."""
+    outside = [name for name in imported(path) if name.split(".")[0] in ("twisted", "zope", *OUTSIDE)]
+    assert not outside
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if layer_at(path) in FAST], ids=name_of)
+def test_commands_start_fast(path: Path) -> None:
+    """The commands for clients import nothing of Twisted."""
+    assert not [name for name in imported(path) if name.split(".")[0] in ("twisted", "klein", "treq")]
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_the_reactor_is_an_argument(path: Path) -> None:
+    """Only the plugin and the service know the global reactor; everybody else is handed one."""
+    if "twisted.internet.reactor" in imported(path):
+        assert layer_at(path) in REACTOR_USERS

@@ -1,0 +1,147 @@
+"""What stands in for the world outside: a writer that drains when told, and a daemon's HTTP face in memory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from comet.config import Config
+from comet.drafts import draft
+from comet.metrics import Metrics
+from comet.router import Router
+from comet.store.memory import MemoryStore
+from comet.web.site import make_site
+
+
+class FakeWriter:
+    """A :class:`~comet.interfaces.Writer` in memory: it takes everything, unless it was told to be ``full``."""
+
+    def __init__(self) -> None:
+        self.descriptor = -1
+        self.written = b""
+        self.full = False
+        self.waiting = False
+        self.finished = False
+        self.aborted = False
+
+    def write(self, data: bytes, sent: int = 0) -> bool:
+        """Take ``data``; whether it is sent at once depends on ``full``."""
+        self.written += data[sent:]
+        return not self.full
+
+    def wait(self) -> None:
+        """Note that somebody waits for room."""
+        self.waiting = True
+
+    def finish(self) -> None:
+        """Note that the response has ended."""
+        self.finished = True
+
+    def abort(self) -> None:
+        """Note that the connection was dropped."""
+        self.aborted = True
+
+    def peer(self) -> str:
+        """An address that the documentation of networks uses."""
+        return "192.0.2.7:50000"
+
+
+class Wire(StringTransport):
+    """One connection to the HTTP face: what the client sends, and what it has got."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(
+            hostAddress=IPv4Address("TCP", "127.0.0.1", 7080), peerAddress=IPv4Address("TCP", "192.0.2.7", 50000)
+        )
+        self.clock = clock
+        self.protocol: Any = None
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """There is no delay."""
+
+    def send(self, data: bytes) -> None:
+        """Send ``data``, and let the daemon do what it has put off."""
+        self.protocol.dataReceived(data)
+        self.clock.advance(0)
+
+    def leave(self) -> None:
+        """Close the connection from the client's side."""
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    def fill(self) -> None:
+        """Take no more bytes."""
+        self.producer.pauseProducing()  # type: ignore[attr-defined]
+
+    def drain(self) -> None:
+        """Take bytes again."""
+        self.producer.resumeProducing()  # type: ignore[attr-defined]
+        self.clock.advance(0)
+
+    def take(self) -> bytes:
+        """What came since the last time."""
+        data: bytes = self.value()
+        self.clear()
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response. The names of ``headers`` are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @classmethod
+    def parse(cls, data: bytes) -> Answer:
+        """Read the response that ``data`` is."""
+        head, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        fields = (line.split(": ", 1) for line in lines)
+        return cls(int(first.split()[1]), {name.lower(): value for name, value in fields}, body)
+
+    def json(self) -> Any:
+        """The body, which is JSON."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Face:
+    """The HTTP face of a daemon whose time is a :class:`~twisted.internet.task.Clock`."""
+
+    config: Config = field(default_factory=Config)
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics()
+        self.router = Router(self.config, MemoryStore(), self.metrics, self.clock)
+        self.router.start()
+        self.site = make_site(self.router, self.config, self.metrics, self.clock)
+        self.site.startFactory()
+
+    def connect(self) -> Wire:
+        """Open a connection."""
+        wire = Wire(self.clock)
+        wire.protocol = self.site.buildProtocol(None)
+        wire.protocol.makeConnection(wire)
+        return wire
+
+    def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> Answer:
+        """Make one request on a connection of its own. ``content_type`` is the header Content-Type."""
+        wire = self.connect()
+        lines = [f"{method} {target} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        wire.send("\r\n".join([*lines, "", ""]).encode() + body)
+        return Answer.parse(wire.value())
+
+    def publish(self, topic: str, text: str) -> None:
+        """Publish a text and bring it to its subscribers."""
+        self.router.publish([draft(topic, text.encode(), largest=1 << 20)])
+        self.clock.advance(0)
