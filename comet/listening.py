@@ -15,6 +15,10 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from comet.config import BadSetting, Config
 from comet.errors import shown
 
+BACKLOG = 4_096
+"""Connections that may wait to be accepted. Twisted's endpoints say 50: of clients that come back all at once after a
+restart, most would have to try again a second later."""
+
 _EXAMPLE = "tcp:PORT:interface=127.0.0.1"
 _LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # where to reach what listens everywhere
 
@@ -65,7 +69,10 @@ def open_face(face: Face, factory: IProtocolFactory) -> Deferred[Opened]:
 
     async def listen() -> Opened:
         try:
-            return Opened(face, await face.endpoint.listen(factory))
+            port = await face.endpoint.listen(factory)
+            if hasattr(port, "socket") and "backlog=" not in face.text:
+                port.socket.listen(BACKLOG)  # on a socket that listens this only sets its queue
+            return Opened(face, port)
         except (CannotListenError, OSError) as error:
             raise CannotListen(_advice(face, error)) from None
 

@@ -94,6 +94,8 @@ class Router:
     def stop(self) -> Deferred[None]:
         """Tell every subscriber that the stream ends, refuse publishers, and close the store."""
         self.draining = True
+        while self._marked or self._readers:  # what was acknowledged goes out first
+            self._turn()
         bye = Bye("shutdown", self.config.retry, self.log.position(self.log.end))
         for subscription in list(self.streams.values()):
             self._delivery(subscription).say(self, subscription, bye)
