@@ -196,6 +196,11 @@ class Log:
         messages, _ = self.read(patterns, self._before_newest(patterns, 1), 1)
         return messages[0] if messages else None
 
+    @property
+    def topic_count(self) -> int:
+        """How many topics have messages."""
+        return len(self._topics.by_name)
+
     def topics(self) -> Iterator[Topic]:
         """Yield the topics that have messages."""
         yield from self._topics.by_name.values()

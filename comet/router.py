@@ -505,6 +505,15 @@ class Router:
 
     # -- what people ask --------------------------------------------------------------------------------------------
 
+    @property
+    def audiences(self) -> Audiences:
+        """The groups of subscriptions that share their bytes; to look at."""
+        return self._audiences
+
+    def age(self, subscription: Subscription) -> float:
+        """For how many seconds the subscription has been open."""
+        return self._now() - subscription.born
+
     def reading(self) -> Iterator[Subscription]:
         """Yield the subscriptions that are not live."""
         return (subscription for subscription in self.streams.values() if subscription.row is None)

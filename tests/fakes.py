@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from comet.audience import Interest, Subscription
+from comet.audience import Interest, Key, Subscription
 from comet.config import Config
 from comet.errors import StoreFailed
 from comet.log import Since
@@ -33,7 +33,7 @@ class SteppingClock(Clock):
 
     def step(self) -> int:
         """Run what is due now, but not what that brings about; returns how much there was."""
-        due = [call for call in self.calls if call.getTime() <= self.seconds()]
+        due = sorted((call for call in self.calls if call.getTime() <= self.seconds()), key=lambda call: call.getTime())
         for call in due:
             if call.active():
                 self.calls.remove(call)
@@ -242,7 +242,13 @@ class House:
 
     def turn(self) -> None:
         """Run turns of the reactor until nothing is due."""
-        self.clock.advance(0)
+        until(lambda: not self.clock.step(), lambda: None, 1_000)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, a quarter of a second at a time."""
+        for _ in range(round(seconds * 4)):
+            self.clock.rightNow += 0.25
+            self.turn()
 
     def position(self, offset: int) -> Position:
         """The position of ``offset``."""
@@ -251,10 +257,10 @@ class House:
     def left_behind(self) -> dict[str, Any]:
         """What there still is that only subscribers need. Empty once all have gone and the last turn is over."""
         router = self.router
-        index = router._index
+        index = router._audiences._index
         found = {
             "streams": router.streams,
-            "audiences": router.audiences,
+            "audiences": router._audiences._by_key,
             "exact patterns": index._exact,
             "wildcard patterns": index._root.below,
             "remembered topics": index._remembered,
@@ -262,7 +268,7 @@ class House:
             "readers": router._readers,
             "stuck": router._stuck,
             "waits": router._waits,
-            "pages": router._pages,
+            "pages": router._pages._made,
             "calls": [call for call in self.clock.getDelayedCalls() if call is not router._sweeping.call],
         }
         return {name: value for name, value in found.items() if value}
@@ -287,18 +293,12 @@ class Subscriber:
         row = named(transport)
         self.router = house.router
         self.writer = FakeWriter() if writer is None else writer
-        wishes.setdefault("conflate", row.conflated)
-        interest = Interest(
-            patterns=parse_patterns(topics),
-            framing=row.framing(Wishes()),
-            transport=transport,
-            delivery=row.delivery,
-            since=since,
-            **wishes,
-        )
-        self.reader: Reader = READERS[transport](interest.framing.content_type)
+        framing = row.framing(Wishes())
+        conflate, pace = wishes.pop("conflate", row.conflated), wishes.pop("pace", 0.0)
+        key = Key(parse_patterns(topics), framing, transport, row.delivery, conflate, pace)
+        self.reader: Reader = READERS[transport](framing.content_type)
         self.objects: list[Object] = []
-        self.subscription: Subscription = house.router.subscribe(interest, self.writer)
+        self.subscription: Subscription = house.router.subscribe(Interest(key, since, **wishes), self.writer)
 
     def read(self) -> list[Object]:
         """Everything that the client has understood so far."""
@@ -347,9 +347,9 @@ def _data(found: Object) -> str:
 
 def offset_of(position: str) -> int:
     """The offset in a position of the test's epoch."""
-    epoch, offset = Position.parse(position)
-    assert epoch == EPOCH
-    return offset
+    found = Position.parse(position)
+    assert found.epoch == EPOCH
+    return found.offset
 
 
 def offsets(found: Iterable[Object]) -> list[int]:

@@ -98,7 +98,7 @@ def test_editable(tree: Path, fresh: Environment) -> None:
 
 def test_contents(built: Path, tree: Path) -> None:
     """The wheel has every file of the package, the plugin, and nothing else of ``twisted``."""
-    [wheel] = built.glob("comet_push-*.whl")
+    [wheel] = built.glob("comet?push-*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     package = {path.relative_to(tree).as_posix() for path in (tree / "comet").rglob("*") if path.is_file()}
     assert names == {*package, "twisted/plugins/comet_plugin.py"}
@@ -106,7 +106,7 @@ def test_contents(built: Path, tree: Path) -> None:
 
 def test_source_distribution(built: Path) -> None:
     """The source distribution has what its recipient needs to read, to build and to test it."""
-    [archive] = built.glob("comet_push-*.tar.gz")
+    [archive] = built.glob("comet?push-*.tar.gz")
     with tarfile.open(archive) as source:
         names = {name.partition("/")[2] for name in source.getnames()}
     assert {"LICENSE", "README.rst", "NEWS.rst", "Makefile", "tests/test_packaging.py", "docs/conf.py"} <= names

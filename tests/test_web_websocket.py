@@ -7,14 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode
 
 from comet.config import Config
-from comet.errors import StoreFailed
-from comet.message import Message
 from comet.web import websocket
-from tests.fakes import Answer, Face, Wire
+from tests.web_faces import Answer, Face, Wire
 
 HANDSHAKE = (
     b"GET /topics/news HTTP/1.1",
@@ -53,6 +50,10 @@ class Client:
         """The frame of a text message."""
         return bytes(self.frames.send_data(text))
 
+    def publish(self, number: int) -> bytes:
+        """The frame of a publish of ``number``."""
+        return self.text(json.dumps({"publish": "news", "data": number, "ref": number}))
+
     def heard(self) -> list[Any]:
         """The JSON objects that came since the last time; of other frames the opcode and the payload."""
         return list(self._heard())
@@ -88,7 +89,7 @@ def client(face: Face) -> Client:
     return client
 
 
-# -- the handshake ------------------------------------------------------------------------------------------------------
+# -- the handshake ----------------------------------------------------------------------------------------------------
 
 
 def test_the_handshake_is_that_of_the_rfc(face: Face) -> None:
@@ -150,7 +151,7 @@ def test_frames_right_behind_the_handshake_are_taken(face: Face) -> None:
     assert (opened["comet"], answer["comet"], message["data"]) == ("open", "ok", "early")
 
 
-# -- messages -----------------------------------------------------------------------------------------------------------
+# -- messages ---------------------------------------------------------------------------------------------------------
 
 
 def test_messages_come_as_text_frames(face: Face, client: Client) -> None:
@@ -213,16 +214,15 @@ def test_a_refused_frame_is_answered_and_the_stream_goes_on(
 
 def test_a_publish_that_cannot_be_stored_is_answered_with_an_error(face: Face, client: Client) -> None:
     """A store that fails makes an error with the client's reference."""
-    failing: Deferred[None] = Deferred()
-    face.router._store.append = lambda messages: failing  # type: ignore[method-assign, assignment]
+    face.store.holds = face.store.fails = True
     client.say({"publish": "news", "data": 1, "ref": 1})
     assert client.heard() == []
-    failing.errback(StoreFailed("the disk is full"))
+    face.store.release()
     (answer,) = client.heard()
     assert (answer["comet"], answer["ref"], answer["code"]) == ("error", 1, "store_failed")
 
 
-# -- topics -------------------------------------------------------------------------------------------------------------
+# -- topics -----------------------------------------------------------------------------------------------------------
 
 
 def test_topics_are_changed_on_the_stream(face: Face, client: Client) -> None:
@@ -252,7 +252,7 @@ def test_histories_under_way_are_bounded(face: Face, client: Client) -> None:
     assert codes.count("still_reading") == 4
 
 
-# -- RFC 6455 -----------------------------------------------------------------------------------------------------------
+# -- RFC 6455 ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_message_may_come_in_pieces(client: Client) -> None:
@@ -343,7 +343,7 @@ def test_the_daemon_says_bye_and_going_away(face: Face, client: Client) -> None:
     assert client.wire.disconnecting
 
 
-# -- clients that ask for more than they take ---------------------------------------------------------------------------
+# -- clients that ask for more than they take -------------------------------------------------------------------------
 
 
 def test_a_client_that_does_not_read_its_answers_is_not_read(face: Face, client: Client) -> None:
@@ -361,7 +361,7 @@ def test_a_client_that_does_not_read_its_answers_is_not_read(face: Face, client:
 def test_a_client_that_reads_again_is_answered_again(face: Face, client: Client) -> None:
     """Nothing of what was sent meanwhile is lost, and messages come behind the answers."""
     client.wire.fill()
-    client.wire.send(b"".join(client.text('{"publish":"news","data":%d,"ref":%d}' % (n, n)) for n in range(5)))
+    client.wire.send(b"".join(client.publish(number) for number in range(5)))
     assert client.heard() == [{"comet": "ok", "ref": 0, "id": f"{face.router.epoch}-1"}]
     client.wire.drain()
     face.clock.advance(0)
@@ -373,21 +373,14 @@ def test_a_client_that_reads_again_is_answered_again(face: Face, client: Client)
 
 def test_publishes_wait_for_the_store(face: Face, client: Client) -> None:
     """A client that publishes faster than the store takes it is slowed down, not queued without bound."""
-    storing: list[Deferred[None]] = []
-
-    def append(messages: list[Message]) -> Deferred[None]:
-        storing.append(Deferred())
-        return storing[-1]
-
-    face.router._store.append = append  # type: ignore[method-assign, assignment]
+    face.store.holds = True
     count = websocket.OUTSTANDING + 10
-    client.wire.send(b"".join(client.text('{"publish":"news","data":1,"ref":%d}' % n) for n in range(count)))
-    assert len(storing) == websocket.OUTSTANDING
+    client.wire.send(b"".join(client.publish(number) for number in range(count)))
     assert client.wire.producerState == "paused"
-    for each in storing:
-        each.callback(None)
-    assert len(storing) == count
-    assert [answer["ref"] for answer in client.control()] == list(range(count))
+    face.store.release()
+    assert [answer["ref"] for answer in client.control()] == list(range(websocket.OUTSTANDING))
+    face.store.release()
+    assert [answer["ref"] for answer in client.control()] == list(range(websocket.OUTSTANDING, count))
     assert client.wire.producerState == "producing"
 
 
@@ -402,10 +395,9 @@ def test_many_frames_are_taken_a_few_at_a_time(face: Face, client: Client) -> No
 
 def test_an_answer_for_a_client_that_has_left_goes_nowhere(face: Face, client: Client) -> None:
     """A publish that is stored after its client has left is not answered: the connection may be another's by then."""
-    storing: Deferred[None] = Deferred()
-    face.router._store.append = lambda messages: storing  # type: ignore[method-assign, assignment]
+    face.store.holds = True
     client.say({"publish": "news", "data": 1})
     client.wire.leave()
-    storing.callback(None)
+    face.store.release()
     assert client.heard() == []
     assert face.metrics.published == 1

@@ -1,7 +1,8 @@
-"""What stands in for the world outside: a writer that drains when told, and a daemon's HTTP face in memory."""
+"""A daemon's HTTP face in memory: a client's bytes go in, the daemon's come out."""
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,45 +17,15 @@ from comet.config import Config
 from comet.drafts import draft
 from comet.metrics import Metrics
 from comet.router import Router
-from comet.store.memory import MemoryStore
 from comet.web.site import make_site
-
-
-class FakeWriter:
-    """A :class:`~comet.interfaces.Writer` in memory: it takes everything, unless it was told to be ``full``."""
-
-    def __init__(self) -> None:
-        self.descriptor = -1
-        self.written = b""
-        self.full = False
-        self.waiting = False
-        self.finished = False
-        self.aborted = False
-
-    def write(self, data: bytes, sent: int = 0) -> bool:
-        """Take ``data``; whether it is sent at once depends on ``full``."""
-        self.written += data[sent:]
-        return not self.full
-
-    def wait(self) -> None:
-        """Note that somebody waits for room."""
-        self.waiting = True
-
-    def finish(self) -> None:
-        """Note that the response has ended."""
-        self.finished = True
-
-    def abort(self) -> None:
-        """Note that the connection was dropped."""
-        self.aborted = True
-
-    def peer(self) -> str:
-        """An address that the documentation of networks uses."""
-        return "192.0.2.7:50000"
+from tests.fakes import FakeStore
 
 
 class Wire(StringTransport):
     """One connection to the HTTP face: what the client sends, and what it has got."""
+
+    io: io.BytesIO
+    producer: Any
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(
@@ -77,17 +48,16 @@ class Wire(StringTransport):
 
     def fill(self) -> None:
         """Take no more bytes."""
-        self.producer.pauseProducing()  # type: ignore[attr-defined]
+        self.producer.pauseProducing()
 
     def drain(self) -> None:
         """Take bytes again."""
-        self.producer.resumeProducing()  # type: ignore[attr-defined]
+        self.producer.resumeProducing()
         self.clock.advance(0)
 
     def take(self) -> bytes:
         """What came since the last time."""
-        data: bytes = self.value()
-        self.clear()
+        data, self.io = self.io.getvalue(), io.BytesIO()
         return data
 
 
@@ -121,7 +91,8 @@ class Face:
 
     def __post_init__(self) -> None:
         self.metrics = Metrics()
-        self.router = Router(self.config, MemoryStore(), self.metrics, self.clock)
+        self.store = FakeStore()
+        self.router = Router(self.config, self.store, self.metrics, self.clock, self.clock.seconds)
         self.router.start()
         self.site = make_site(self.router, self.config, self.metrics, self.clock)
         self.site.startFactory()
@@ -139,7 +110,7 @@ class Face:
         lines = [f"{method} {target} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         wire.send("\r\n".join([*lines, "", ""]).encode() + body)
-        return Answer.parse(wire.value())
+        return Answer.parse(wire.take())
 
     def publish(self, topic: str, text: str) -> None:
         """Publish a text and bring it to its subscribers."""

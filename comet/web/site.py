@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -22,6 +22,7 @@ from comet.interfaces import Clock
 from comet.metrics import Metrics
 from comet.router import Router
 from comet.web.answers import problem
+from comet.web.api import Rates, introspection
 from comet.web.channel import Channel
 from comet.web.head import Head
 from comet.web.resources import Branch
@@ -150,6 +151,7 @@ class CometSite(Site):
         self.largest_body = max(config.max_payload, config.max_body)
         self._hosts = frozenset(host.encode() for host in (*LOOPBACK, *config.host))
         self._origins = frozenset(origin.encode() for origin in config.origin)
+        self.each_second: Callable[[], None] = _nothing
         self._deadlines: dict[Channel, float] = {}
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock
@@ -204,6 +206,7 @@ class CometSite(Site):
         return b""
 
     def _sweep(self) -> None:
+        self.each_second()
         now = self.clock.seconds()
         for channel in [channel for channel, deadline in self._deadlines.items() if deadline <= now]:
             self.expect_nothing(channel)
@@ -212,5 +215,16 @@ class CometSite(Site):
 
 def make_site(router: Router, config: Config, metrics: Metrics, clock: Clock) -> CometSite:
     """Return the factory of the HTTP face."""
-    children: Mapping[bytes, IResource] = {b"topics": Topics(router, config), b"streams": Streams(router)}
-    return CometSite(Branch(children), config, metrics, clock)
+    rates = Rates(metrics, clock)
+    children: Mapping[bytes, IResource] = {
+        b"topics": Topics(router, config),
+        b"streams": Streams(router),
+        **introspection(router, rates, clock),
+    }
+    site = CometSite(Branch(children), config, metrics, clock)
+    site.each_second = rates.sample
+    return site
+
+
+def _nothing() -> None:
+    """What is done each second unless somebody asks for something."""

@@ -1,0 +1,54 @@
+# make run   install into .venv and start Comet on its defaults
+# make test  install what the tests need and run the whole gate
+# make docs  build the documentation into docs/_build
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DOCS := docs/_build
+
+.DELETE_ON_ERROR:
+.PHONY: run test lint types unit docs tools clean
+
+run: $(VENV)/run.stamp
+	$(BIN)/twistd -n --pidfile= comet
+
+test: lint types unit docs
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/test.stamp
+	$(BIN)/mypy
+
+unit: $(VENV)/test.stamp tools
+	$(BIN)/pytest -q
+
+docs: $(VENV)/test.stamp
+	$(BIN)/sphinx-build -W -q -b html docs $(DOCS)
+
+# Debian's python3 comes without ensurepip unless python3-venv is installed.
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Comet needs Python 3.11 or newer; name one with: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || .ci/apt python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: setup.cfg pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install -q -e .
+	@touch $@
+
+$(VENV)/test.stamp: setup.cfg pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install -q -e '.[test]'
+	@touch $@ $(VENV)/run.stamp
+
+# What the tests drive from outside; where something is missing and cannot be installed, its tests say so.
+tools:
+	@command -v redis-cli >/dev/null || .ci/apt redis-tools || :
+	@command -v nc >/dev/null || .ci/apt netcat-openbsd || :
+	@command -v curl >/dev/null || .ci/apt curl || :
+	@command -v chromium >/dev/null || .ci/apt chromium || :
+
+clean:
+	rm -rf $(VENV) $(DOCS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
