@@ -12,6 +12,7 @@ request ahead is dropped.
 from __future__ import annotations
 
 import io
+import re
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -20,13 +21,16 @@ from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _IdentityTran
 
 from comet.errors import BadRequest, CometError, HeadTooLarge, PayloadTooLarge, TooSlow
 from comet.web.answers import raw_problem
-from comet.web.head import Head, looks_broken, parse_head
+from comet.web.head import Head, early_fault, parse_head
 
 BODY_RATE = 1_024
 """Bytes a second that a body must bring, beyond the time that every body has."""
 
 AHEAD = 16_384
 """Bytes that a client may send ahead while an answer is prepared or a poll is held."""
+
+
+_EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")
 
 
 class Held(Protocol):
@@ -79,24 +83,24 @@ class Channel(HTTPChannel):
     # -- the head ---------------------------------------------------------------------------------------------------
 
     def _receive_head(self) -> None:
-        end = self._buffer.find(b"\r\n\r\n")
         if self._buffer[:2] == b"\r\n":  # RFC 9112, section 2.2: some clients end a body with an empty line
-            self._buffer = self._buffer[2:]
-            return self._receive_head()
+            self._buffer = _EMPTY_LINES.sub(b"", self._buffer)
+        end = self._buffer.find(b"\r\n\r\n")
         most = self.site.config.max_head
         if end > most or (end < 0 and len(self._buffer) > most):
-            return self.refuse(HeadTooLarge(f"the request line and headers have more than {most} bytes (max-head)"))
+            self.refuse(HeadTooLarge(f"the request line and headers have more than {most} bytes (max-head)"))
+            return
         if end < 0:
-            if looks_broken(self._buffer):
-                self.refuse(BadRequest("the request is malformed: a line ends in a line feed alone"))
-            return None
+            fault = early_fault(self._buffer)
+            if fault is not None:
+                self.refuse(BadRequest(fault))
+            return
         data, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
         try:
             head = parse_head(data)
             self._begin(head)
         except CometError as error:
             self.refuse(error)
-        return None
 
     def _begin(self, head: Head) -> None:
         """Make a request of ``head``, and have it answered once its body is there."""

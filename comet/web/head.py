@@ -124,12 +124,15 @@ def _check_text(name: bytes, value: bytes) -> None:
         raise BadRequest(f"the header {shown(name.decode())} has a control character")
 
 
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_REQUEST_LINE = re.compile(rb"%b [^ ]+ HTTP/1\.[01]" % _TOKEN)
+_BEGINNING = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{0,32}(?: .*)?\r?", re.DOTALL)
 _FAULTS = (
-    (re.compile(rb"(?<!\r)\n"), "a line ends in a line feed alone"),
+    (_BARE_LF, "a line ends in a line feed alone"),
     (re.compile(rb"\r(?!\n)"), "there is a carriage return without a line feed"),
     (re.compile(rb"\r\n[ \t]"), "a header goes on in a second line"),
     (re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]"), "there is a control character"),
-    (re.compile(rb"\A(?!%b [^ ]+ HTTP/1\.[01]\r\n)" % _TOKEN), "the request line is not one of HTTP/1.0 or HTTP/1.1"),
+    (re.compile(rb"\A(?!%b\r\n)" % _REQUEST_LINE.pattern), "the request line is not one of HTTP/1.0 or HTTP/1.1"),
 )
 
 
@@ -141,7 +144,14 @@ def _fault(data: bytes) -> str:
     return "the request is malformed: a header line is not 'name: value'"
 
 
-def looks_broken(data: bytes) -> bool:
-    """Whether the beginning of a head shows already that it will be refused: it would otherwise wait for an empty
-    line that never comes."""
-    return _FAULTS[0][0].search(data) is not None
+def early_fault(data: bytes) -> str | None:
+    """What is wrong already with the beginning of a head, for people; None if it may still become one.
+
+    Without it what is no HTTP at all (TLS, a publisher on the wrong port) would wait for a line that never comes.
+    """
+    if _BARE_LF.search(data):
+        return _fault(data)
+    line, ended, _ = data.partition(b"\r\n")
+    if (_REQUEST_LINE if ended else _BEGINNING).fullmatch(line) is None:
+        return "the request is malformed: the request line is not one of HTTP/1.0 or HTTP/1.1"
+    return None

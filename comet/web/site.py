@@ -25,6 +25,7 @@ from comet.web.answers import problem
 from comet.web.api import Rates, introspection
 from comet.web.channel import Channel
 from comet.web.head import Head
+from comet.web.pages import pages
 from comet.web.resources import Branch
 from comet.web.streams import Streams
 from comet.web.topics import Topics
@@ -142,6 +143,7 @@ class CometSite(Site):
 
     _log_ = Logger()
     protocol = Channel
+    noisy = False
 
     def __init__(self, tree: IResource, config: Config, metrics: Metrics, clock: Clock) -> None:
         super().__init__(tree, requestFactory=CometRequest, reactor=clock, parsePOSTFormSubmission=False)
@@ -220,6 +222,7 @@ def make_site(router: Router, config: Config, metrics: Metrics, clock: Clock) ->
         b"topics": Topics(router, config),
         b"streams": Streams(router),
         **introspection(router, rates, clock),
+        **pages(config),
     }
     site = CometSite(Branch(children), config, metrics, clock)
     site.each_second = rates.sample
