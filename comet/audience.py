@@ -56,7 +56,8 @@ class Subscription:
     """A set of patterns and a cursor. It holds no messages.
 
     It is **live** while it has a ``row``, whose position is its cursor; otherwise it is **reading** from ``cursor``,
-    after the ``replays`` that it asked for. Losses up to ``told`` are known to the client.
+    after the ``replays`` that it asked for. Losses up to ``told`` are no news to the client, on the condition of
+    ``losses`` (see :class:`comet.log.Start`).
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Subscription:
         "deadline",
         "index",
         "limit",
+        "losses",
         "queued",
         "replays",
         "row",
@@ -83,6 +85,7 @@ class Subscription:
         self.wait = interest.wait
         self.cursor = 0
         self.told = 0
+        self.losses: int | None = None
         self.replays: tuple[Replay, ...] = ()
         self.row: Row | None = None
         self.index = 0
@@ -130,6 +133,11 @@ class Row:
         subscription.row = None
         if not self.members:
             self.audience.drop(self)
+
+    def reached(self) -> int:
+        """The offset up to which the members have everything, though they may not have had all news."""
+        pending = self.audience.heard - self.sent
+        return self.audience.news[-pending].offset - 1 if pending else self.position
 
     def clear(self) -> list[Subscription]:
         """Unseat everybody, and return them."""
@@ -202,6 +210,10 @@ class Audience:
         if block is None or block.start != start or not (block.full or block.stop == self.heard):
             block = self._block = self._made(start, epoch, end)
         return block
+
+    def forget_block(self) -> None:
+        """The news are not what they were."""
+        self._block = None
 
     def forget_news(self) -> None:
         """Let go of the news, which every row has."""

@@ -23,7 +23,7 @@ class Moves(Protocol):
         """Make a live subscription a reading one that has everything up to ``cursor`` and waits to be drained."""
 
     def proceed(self, subscription: Subscription) -> None:
-        """Go on with a reading subscription that is drained: another page, or live."""
+        """Go on with a reading subscription, if it is drained: another page, or live."""
 
     def await_drain(self, subscription: Subscription) -> None:
         """Note that a reading subscription's writer will call ``drained``."""
@@ -37,8 +37,8 @@ class Moves(Protocol):
     def detach(self, subscription: Subscription) -> None:
         """Forget the subscription. Its writer is the caller's to end."""
 
-    def empty_page(self) -> Page:
-        """A page without messages, at the log's end."""
+    def empty_page(self, subscription: Subscription) -> Page:
+        """A page without messages, at the place up to which the subscription has everything."""
 
 
 class Delivery(Protocol):
@@ -70,7 +70,6 @@ class Streaming:
             for member in behind:
                 moves.fall_behind(member, offset)
             return len(behind)
-        before = row.position
         short = send_all(row.descriptors, data)
         # Backwards, because the last member takes the place of one that leaves.
         for index, sent in reversed(short):
@@ -79,7 +78,7 @@ class Streaming:
                 if not member.writer.write(data, sent):
                     moves.fall_behind(member, offset)
             elif sent == -EAGAIN:
-                moves.fall_behind(member, before)
+                moves.fall_behind(member, row.reached())
                 member.writer.wait()
             else:
                 moves.detach(member)
@@ -98,14 +97,13 @@ class Streaming:
     def say(self, moves: Moves, subscription: Subscription, control: Control) -> None:
         assert subscription.audience is not None
         data = subscription.audience.key.framing.control(control)
-        drained = not data or subscription.writer.write(data)
+        if data and not subscription.writer.write(data):
+            moves.await_drain(subscription)
         if isinstance(control, Bye):
             moves.detach(subscription)
             subscription.writer.finish()
-        elif drained:
-            moves.proceed(subscription)
         else:
-            moves.await_drain(subscription)
+            moves.proceed(subscription)
 
     def wait_over(self, moves: Moves, subscription: Subscription) -> None:  # noqa: ARG002
         raise AssertionError("a stream does not wait")
@@ -146,7 +144,8 @@ class OneShot:
 
     def wait_over(self, moves: Moves, subscription: Subscription) -> None:
         assert subscription.audience is not None
-        self._answer(moves, subscription, subscription.audience.key.framing.page(moves.empty_page()))
+        data = subscription.audience.key.framing.page(moves.empty_page(subscription))
+        self._answer(moves, subscription, data)
 
     def _answer(self, moves: Moves, subscription: Subscription, data: bytes) -> None:
         moves.detach(subscription)

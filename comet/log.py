@@ -61,22 +61,29 @@ def parse_since(text: str) -> Since:
 
 class Replay(NamedTuple):
     """History to read before a cursor: ``patterns`` after ``after`` up to ``until``. With ``newest`` only the newest
-    message of each topic: a snapshot."""
+    message of each topic: a snapshot. Losses up to ``told`` are no news, on the condition of :class:`Start`."""
 
     patterns: tuple[Pattern, ...]
     after: int
     until: int
     newest: bool
+    told: int = 0
+    losses: int | None = None
 
 
 class Start(NamedTuple):
     """Where a reader begins: everything after ``after``. Losses up to ``told`` are no news to it; ``gap`` is, at
-    once. With ``snapshot`` it begins with the newest message of each topic, and ``after`` is the end of the log."""
+    once. With ``snapshot`` it begins with the newest message of each topic, and ``after`` is the end of the log.
+
+    Who asks for what there is need not be told what was lost before, but must be if it goes while it is read: if
+    ``losses`` is a number, ``told`` holds as long as the log's ``losses`` are that many.
+    """
 
     after: int
     told: int = 0
     gap: Gap | None = None
     snapshot: bool = False
+    losses: int | None = None
 
 
 class Log:
@@ -88,7 +95,9 @@ class Log:
         self.end = 0
         """The offset of the newest message; 0 before the first."""
         self.bytes = 0
-        self.count = 0
+        self.taken = 0
+        """How many messages were ever taken in, and how many of them were let go of."""
+        self.losses = 0
         self._next = 1
         self._time = 0.0
         self._timeline = Timeline()
@@ -97,6 +106,11 @@ class Log:
     def position(self, offset: int) -> Position:
         """The position of ``offset`` in this log."""
         return Position(self.epoch, offset)
+
+    @property
+    def count(self) -> int:
+        """How many messages are retained."""
+        return self.taken - self.losses
 
     @property
     def next_offset(self) -> int:
@@ -124,7 +138,7 @@ class Log:
             topic.append(message)
             append(message)
             self.bytes += len(message.payload) + MESSAGE_BYTES
-            self.count += 1
+            self.taken += 1
             self.end = message.offset
             if len(topic) > most:
                 self._lose(topic)
@@ -146,11 +160,11 @@ class Log:
         if since == "now":
             return Start(self.end)
         if since == "first":
-            return Start(0, told=self.lost(patterns, 0))
+            return Start(0, told=self.lost(patterns, 0), losses=self.losses)
         if since == "last":
             return Start(self.end, snapshot=True)
         if isinstance(since, int):
-            return Start(self._before_newest(patterns, since), told=self.lost(patterns, 0))
+            return Start(self._before_newest(patterns, since), told=self.lost(patterns, 0), losses=self.losses)
         assert isinstance(since, Position)
         if since.epoch != self.epoch:
             told = self.lost(patterns, 0)
@@ -232,7 +246,7 @@ class Log:
         message = topic.pop()
         self._timeline.remove(message)
         self.bytes -= len(message.payload) + MESSAGE_BYTES
-        self.count -= 1
+        self.losses += 1
         if not len(topic):
             self._topics.forget(topic)
 

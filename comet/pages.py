@@ -34,7 +34,7 @@ class Pages:
     def next(self, key: Key, subscription: Subscription) -> tuple[Page, bytes]:
         """Return the subscription's next page and its bytes, and move its cursor behind them."""
         replay = subscription.replays[0] if subscription.replays else None
-        told = max(subscription.told, subscription.cursor)
+        told = self._told(subscription)
         asked = (key, subscription.limit, replay, subscription.cursor, told, self._log.end)
         made = self._made.get(asked)
         if made is None:
@@ -59,27 +59,40 @@ class Pages:
         page = Page([], self._log.position(subscription.cursor), gap)
         return page, key.framing.page(page)
 
+    def _told(self, subscription: Subscription) -> int:
+        """Up to where losses are no news to a subscription that reads on."""
+        if subscription.losses is not None and subscription.losses != self._log.losses:
+            subscription.told, subscription.losses = 0, None
+        return max(subscription.told, subscription.cursor)
+
     def _advance(self, subscription: Subscription, page: Page) -> None:
         reached = page.position.offset
+        if page.gap is not None:
+            self._metrics.gaps += 1
         if subscription.replays:
             replay, *rest = subscription.replays
+            if page.gap is not None:
+                replay = replay._replace(told=page.gap.until.offset, losses=None)
             more = () if reached >= replay.until else (replay._replace(after=reached),)
             subscription.replays = (*more, *rest)
             return
         subscription.cursor = reached
         if page.gap is not None:
-            subscription.told = page.gap.until.offset
-            self._metrics.gaps += 1
+            subscription.told, subscription.losses = page.gap.until.offset, None
 
     def _replay_page(self, replay: Replay, subscription: Subscription) -> Page:
+        log, gap = self._log, None
         if replay.newest:
-            messages, reached = self._log.snapshot(replay, subscription.limit)
+            messages, reached = log.snapshot(replay, subscription.limit)
         else:
-            messages, reached = self._log.read(replay.patterns, replay.after, subscription.limit)
+            told = max(replay.after, replay.told if replay.losses in (None, log.losses) else 0)
+            lost = min(log.lost(replay.patterns, told), replay.until)
+            gap = Gap(log.position(replay.after), log.position(lost)) if lost > told else None
+            messages, reached = log.read(replay.patterns, replay.after, subscription.limit)
             messages = [message for message in messages if message.offset <= replay.until]
         # The last page of a replay brings a reader to its cursor.
         done = reached >= replay.until
-        return Page(messages, self._log.position(max(subscription.cursor, replay.until) if done else reached))
+        return Page(messages, log.position(max(subscription.cursor, replay.until) if done else reached), gap)
 
     def _cursor_page(self, key: Key, subscription: Subscription, told: int) -> Page:
         log, cursor = self._log, subscription.cursor

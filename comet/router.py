@@ -23,10 +23,10 @@ from comet.config import Config
 from comet.control import Beat, Bye, Open, Topics
 from comet.delivery import ONE_SHOT, Delivery
 from comet.errors import Draining, TooManyStreams, UnknownStream, shown
-from comet.interfaces import Clock, Framing, Store, Writer
+from comet.interfaces import Clock, Store, Writer
 from comet.keys import Keys
 from comet.log import Log, Replay, Retention, Since
-from comet.message import Draft, Message, Page
+from comet.message import Draft, Gap, Message, Page
 from comet.metrics import Metrics
 from comet.pages import Pages
 from comet.publishing import Publishing
@@ -96,9 +96,8 @@ class Router:
         self.draining = True
         while self._marked or self._readers:  # what was acknowledged goes out first
             self._turn()
-        bye = Bye("shutdown", self.config.retry, self.log.position(self.log.end))
         for subscription in list(self.streams.values()):
-            self._delivery(subscription).say(self, subscription, bye)
+            self._say_bye(subscription, "shutdown")
         if self._sweeping.running:
             self._sweeping.stop()
         return self._store.stop()
@@ -164,7 +163,7 @@ class Router:
         counts = self.metrics.subscribed
         counts[interest.key.transport] = counts.get(interest.key.transport, 0) + 1
         start = self.log.start(interest.since, interest.key.patterns)
-        subscription.cursor, subscription.told = start.after, start.told
+        subscription.cursor, subscription.told, subscription.losses = start.after, start.told, start.losses
         if start.snapshot and self.log.end:
             subscription.replays = (Replay(interest.key.patterns, 0, start.after, newest=True),)
         position = None if subscription.replays else self.log.position(start.after)
@@ -217,27 +216,37 @@ class Router:
         assert old is not None
         added = tuple(pattern for pattern in patterns if pattern not in old.key.patterns)
         self._leave_row(subscription)
+        subscription.replays = _narrowed(subscription.replays, patterns)
         start = self.log.start(since, added) if added else None
         self._move(subscription, old.key._replace(patterns=tuple(patterns)))
-        if start is not None and start.snapshot:
-            replay = Replay(added, 0, min(start.after, subscription.cursor), newest=True)
-            subscription.replays = (*subscription.replays, replay)
-        elif start is not None and start.after < subscription.cursor:
-            replay = Replay(added, start.after, subscription.cursor, newest=False)
-            subscription.replays = (*subscription.replays, replay)
-        position = self.log.position(subscription.cursor)
         if start is not None and start.gap is not None:
-            assert subscription.audience is not None
-            _, data = self._pages.gap(subscription.audience.key, subscription, start.gap)
-            subscription.writer.write(data)
-        topics = Topics(tuple(pattern.text for pattern in patterns), position)
+            self._tell_gap(subscription, start.gap)
+        cursor = subscription.cursor
+        if start is not None and start.snapshot:
+            replay = Replay(added, 0, cursor, newest=True)
+            subscription.replays = (*subscription.replays, replay)
+        elif start is not None and start.after < cursor:
+            replay = Replay(added, start.after, cursor, newest=False, told=start.told, losses=start.losses)
+            subscription.replays = (*subscription.replays, replay)
+        topics = Topics(tuple(pattern.text for pattern in patterns), self.log.position(cursor))
         self._delivery(subscription).say(self, subscription, topics)
+
+    def _tell_gap(self, subscription: Subscription, gap: Gap) -> None:
+        audience = subscription.audience
+        assert audience is not None
+        page, data = self._pages.gap(audience.key, subscription, gap)
+        self._move(subscription, audience.key._replace(framing=audience.key.framing.after(page)))
+        if data and not subscription.writer.write(data):
+            self.await_drain(subscription)
 
     def end(self, subscription: Subscription, reason: str) -> None:
         """End an open stream with a ``bye``."""
-        bye = Bye(reason, self.config.retry, self.log.position(self.log.end))
-        self._leave_row(subscription)
-        self._delivery(subscription).say(self, subscription, bye)
+        self._say_bye(subscription, reason)
+
+    def _say_bye(self, subscription: Subscription, reason: str) -> None:
+        """Say ``bye``, with the position to resume from; none if that would skip a replay."""
+        position = None if subscription.replays else self.log.position(self.position_of(subscription))
+        self._delivery(subscription).say(self, subscription, Bye(reason, self.config.retry, position))
 
     def answer(self, subscription: Subscription, data: bytes) -> None:
         """Write ``data``, which the client of a stream has asked for on it, behind what was written. Nothing happens
@@ -261,9 +270,12 @@ class Router:
         self.await_drain(subscription)
 
     def await_drain(self, subscription: Subscription) -> None:
-        self._stuck[subscription] = self._clock.seconds()
+        # Of those that wait already the time stands, and with it the order in which they are found to be stuck.
+        self._stuck.setdefault(subscription, self._clock.seconds())
 
     def proceed(self, subscription: Subscription) -> None:
+        if subscription in self._stuck:
+            return
         if self._pages.is_behind(subscription):
             if not subscription.queued:
                 subscription.queued = True
@@ -296,8 +308,8 @@ class Router:
         subscription.audience = None
         self._audiences.leave(audience)
 
-    def empty_page(self) -> Page:
-        return Page([], self.log.position(self.log.end))
+    def empty_page(self, subscription: Subscription) -> Page:
+        return Page([], self.log.position(self.position_of(subscription)))
 
     # -- membership -------------------------------------------------------------------------------------------------
 
@@ -312,9 +324,8 @@ class Router:
         """Make a live subscription a reading one, its cursor where it stands."""
         row = subscription.row
         if row is not None:
-            clean = row.sent == row.audience.heard
+            subscription.cursor = subscription.told = self.position_of(subscription)
             row.remove(subscription)
-            subscription.cursor = subscription.told = self.log.end if clean else row.position
 
     def _delivery(self, subscription: Subscription) -> Delivery:
         assert subscription.audience is not None
@@ -328,13 +339,14 @@ class Router:
             audience.news = newest_per_topic(audience.news)
             audience.news_bytes = sum(len(message.payload) for message in audience.news)
             audience.heard -= before - len(audience.news)
+            audience.forget_block()
             self.metrics.conflated += before - len(audience.news)
             if len(audience.news) <= NEWS // 2 and audience.news_bytes <= NEWS_BYTES // 2:
                 return
         for row in list(audience.rows):
-            for member in list(row.members):
-                row.remove(member)
-                member.cursor = member.told = row.position
+            reached = row.reached()
+            for member in row.clear():
+                member.cursor = member.told = reached
                 self.proceed(member)
         audience.forget_news()
 
@@ -404,6 +416,8 @@ class Router:
     def _flush_news(self, audience: Audience, row: Row) -> None:
         key, tally = audience.key, audience.tally
         block = audience.block(row.sent, self.log.epoch, self.log.end)
+        changes = block.framing is not key.framing and block.framing != key.framing
+        members = list(row.members) if changes else []
         taken = len(row.members)
         taken -= key.delivery.spend_block(self, row, block.data, block.offset)
         row.sent = block.stop
@@ -412,8 +426,8 @@ class Router:
         tally.bytes += len(block.data) * taken
         if block.conflated:
             self.metrics.conflated += block.conflated * taken
-        if block.framing is not key.framing and block.framing != key.framing:
-            self._reframe(row, block.framing)
+        if changes:
+            self._reframe(members, key._replace(framing=block.framing), block.offset)
         elif row.sent != audience.heard and row.members:
             row.queued = True
             audience.queued += 1
@@ -421,10 +435,10 @@ class Router:
 
     def _flush_beat(self, audience: Audience, row: Row) -> None:
         data = audience.key.framing.control(Beat(self.log.position(self.log.end))) or self._repeated(audience.key)
+        row.position = self.log.end
         if data:
             self.metrics.heartbeats += len(row.members)
             audience.key.delivery.spend_block(self, row, data, self.log.end)
-        row.position = self.log.end
 
     def _repeated(self, key: Key) -> bytes:
         """The newest message once more, for a format that cannot say that nothing happened (an image is shown again,
@@ -435,13 +449,16 @@ class Router:
         page = Page([newest], self.log.position(self.log.end))
         return key.framing.page(page) if key.framing.after(page) == key.framing else b""
 
-    def _reframe(self, row: Row, framing: Framing) -> None:
-        """The format goes on in another state: the members read on, and join the audience of that state."""
-        for member in list(row.members):
-            row.remove(member)
-            member.cursor = member.told = row.position
-            self._move(member, row.audience.key._replace(framing=framing))
-            self.proceed(member)
+    def _reframe(self, members: Sequence[Subscription], key: Key, offset: int) -> None:
+        """The format goes on in another state: the members that took the block, if only in part, read on, and join
+        the audience of that state."""
+        for member in members:
+            if member.row is not None:
+                member.row.remove(member)
+                member.cursor = member.told = offset
+            if member.audience is not None and member.cursor == offset:
+                self._move(member, key)
+                self.proceed(member)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -524,4 +541,10 @@ class Router:
         if row is None:
             return subscription.cursor
         assert subscription.audience is not None
-        return self.log.end if row.sent == subscription.audience.heard else row.position
+        return self.log.end if row.sent == subscription.audience.heard else row.reached()
+
+
+def _narrowed(replays: Sequence[Replay], patterns: Sequence[Pattern]) -> tuple[Replay, ...]:
+    """Return ``replays`` without what is not among ``patterns`` any longer."""
+    kept = (tuple(pattern for pattern in replay.patterns if pattern in patterns) for replay in replays)
+    return tuple(replay._replace(patterns=each) for replay, each in zip(replays, kept, strict=True) if each)

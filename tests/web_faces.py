@@ -27,12 +27,8 @@ class Wire(StringTransport):
     io: io.BytesIO
     producer: Any
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(
-            hostAddress=IPv4Address("TCP", "127.0.0.1", 7080), peerAddress=IPv4Address("TCP", "192.0.2.7", 50000)
-        )
-        self.clock = clock
-        self.protocol: Any = None
+    clock: Clock
+    protocol: Any = None
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """There is no delay."""
@@ -99,7 +95,9 @@ class Face:
 
     def connect(self) -> Wire:
         """Open a connection."""
-        wire = Wire(self.clock)
+        here, there = IPv4Address("TCP", "127.0.0.1", 7080), IPv4Address("TCP", "192.0.2.7", 50000)
+        wire = Wire(hostAddress=here, peerAddress=there)  # type: ignore[no-untyped-call]
+        wire.clock = self.clock
         wire.protocol = self.site.buildProtocol(None)
         wire.protocol.makeConnection(wire)
         return wire

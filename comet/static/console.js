@@ -5,6 +5,8 @@ const SHOWN = 200; // messages on the page
 const LONGEST = 4000; // characters of one that are shown
 const RETRY = 5000; // milliseconds until a refused stream is asked for again
 
+const parts = { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" };
+const clock = new Intl.DateTimeFormat([], parts);
 const at = (id) => document.getElementById(id);
 const path = (topic) => "/topics/" + topic.split("/").map(encodeURIComponent).join("/");
 
@@ -34,8 +36,7 @@ function show(time, title, data, className) {
 function showWaiting() {
   const rows = waiting.slice(-SHOWN).map(({ time, title, data, className }) => {
     const row = element("li", className, "");
-    const hour = time.toLocaleTimeString([], { hour12: false, fractionalSecondDigits: 3 });
-    row.append(element("time", "", hour), element("span", "topic", title), element("span", "data", data));
+    row.append(element("time", "", clock.format(time)), element("span", "topic", title), element("span", "data", data));
     return row;
   });
   waiting = [];
@@ -107,7 +108,7 @@ function tellCommands() {
   const type = at("json").checked ? "-H 'Content-Type: application/json' " : "";
   const commands = [
     ["Subscribe", `curl -N ${shell(`${origin}${path(pattern)}?transport=sse`)}`],
-    ["Publish over HTTP", `curl ${type}--data-binary ${shell(data)} ${shell(origin + path(topic))}`],
+    ["Publish over HTTP", `curl ${type}--data-raw ${shell(data)} ${shell(origin + path(topic))}`],
   ];
   if (port) {
     const words = at("json").checked ? ["XADD", topic, "*", "data", data, "type", "application/json"] : ["PUBLISH", topic, data];

@@ -21,7 +21,7 @@ from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _IdentityTran
 
 from comet.errors import BadRequest, CometError, HeadTooLarge, PayloadTooLarge, TooSlow
 from comet.web.answers import raw_problem
-from comet.web.head import Head, early_fault, parse_head
+from comet.web.head import Head, check_trailers, early_fault, parse_head
 
 BODY_RATE = 1_024
 """Bytes a second that a body must bring, beyond the time that every body has."""
@@ -49,6 +49,7 @@ class Channel(HTTPChannel):
     _body_bytes = 0
     _body_since = 0.0
     _held: Held | None = None
+    _idle = False
     _broken = False
 
     def connectionMade(self) -> None:
@@ -72,7 +73,9 @@ class Channel(HTTPChannel):
 
     def connectionLost(self, reason: Failure) -> None:
         self.site.expect_nothing(self)
+        self._broken = True  # what was pipelined is not answered any more
         self._body = None
+        self._buffer = b""
         held, self._held = self._held, None
         if held is not None:
             held.lost()
@@ -94,6 +97,9 @@ class Channel(HTTPChannel):
             fault = early_fault(self._buffer)
             if fault is not None:
                 self.refuse(BadRequest(fault))
+            elif self._idle and self._buffer:
+                self._idle = False
+                self.site.expect(self, self.site.config.head_timeout)
             return
         data, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
         try:
@@ -120,7 +126,7 @@ class Channel(HTTPChannel):
         self._body_bytes = 0
         self._body_since = self.site.clock.seconds()
         if head.length is None:
-            self._body = _ChunkedTransferDecoder(self._take_body, self._body_done)
+            self._body = _ChunkedTransferDecoder(self._take_body, self._chunks_done)
         else:
             self._body = _IdentityTransferDecoder(head.length, self._take_body, self._body_done)
         ahead, self._buffer = self._buffer, b""
@@ -144,6 +150,10 @@ class Channel(HTTPChannel):
         since_start = self.site.clock.seconds() - self._body_since
         allowed = self.site.config.body_timeout + self._body_bytes / BODY_RATE
         self.site.expect(self, allowed - since_start)
+
+    def _chunks_done(self, rest: bytes) -> None:
+        check_trailers(self._body._trailerHeaders)
+        self._body_done(rest)
 
     def _body_done(self, rest: bytes) -> None:
         self._body = None
@@ -169,10 +179,16 @@ class Channel(HTTPChannel):
         if not self.persistent:
             self._broken = True
             self.site.expect(self, self.site.config.stall)
-            self.loseConnection()
+            if self._buffer:
+                self._close_slowly()
+            else:
+                self.loseConnection()
             return
         self._handlingRequest = False
+        self._idle = True
         self.site.expect(self, self.site.config.idle_timeout)
+        if self._waitingForTransport:
+            self.transport.pauseProducing()  # a client that does not read its answers gets no further ones
         if self._buffer or self._waitingForTransport:
             self.site.clock.callLater(0, self._go_on)
 
@@ -180,7 +196,6 @@ class Channel(HTTPChannel):
         if self.connected and not self._broken and not self._handlingRequest and not self._waitingForTransport:
             self.transport.resumeProducing()
             if self._buffer:
-                self.site.expect(self, self.site.config.head_timeout)
                 self._receive_head()
 
     def resumeProducing(self) -> None:
@@ -196,7 +211,17 @@ class Channel(HTTPChannel):
         self.requests.clear()
         self.transport.write(raw_problem(error))
         self.site.expect(self, self.site.config.head_timeout)
-        self.loseConnection()
+        self._close_slowly()
+
+    def _close_slowly(self) -> None:
+        """End our direction of the connection and ignore what still comes, until the client leaves or its time is
+        over: a socket that is closed with unread bytes in it resets the connection, and the answer may be lost."""
+        self._networkProducer.unregisterProducer()
+        if hasattr(self.transport, "wrappedProtocol"):
+            self.transport.loseConnection()  # TLS waits for the client's own goodbye
+        else:
+            self.transport.resumeProducing()
+            self.transport.loseWriteConnection()
 
     def overdue(self) -> None:
         """The deadline is over."""

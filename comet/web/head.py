@@ -11,6 +11,7 @@ The whole head is matched by one expression, which is also faster than reading i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from comet.errors import BadRequest, shown
@@ -20,7 +21,8 @@ _HEAD = re.compile(
     rb"(?P<method>%b) (?P<target>[\x21-\x7e\x80-\xff]+) HTTP/1\.(?P<minor>[01])\r\n"
     rb"(?P<fields>(?:%b:[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n" % (_TOKEN, _TOKEN)
 )
-_FIELD = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
+# No lazy repetition: with one, a value of 30 KB of blanks would take a second.
+_FIELD = re.compile(rb"([^:\r\n]+):[ \t]*((?:[^\r\n]*[^ \t\r\n])?)[ \t]*\r\n")
 # RFC 3986, section 3.2.2: a name, an IPv4 address, or an IP literal; with a port or without.
 _HOST = re.compile(rb"([A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
@@ -29,8 +31,8 @@ _C1 = re.compile("[\x80-\x9f]")
 
 
 class Head(NamedTuple):
-    """A request head that can be read in one way only. Field names are lower case; ``known`` has the last value of
-    each.
+    """A request head that can be read in one way only. Field names are lower case; ``known`` has one value of each:
+    what is there more than once is put together as a list, as RFC 9110, section 5.3, says.
 
     ``host`` is without the port; ``length`` is of the body, None if it is chunked; ``persistent`` says whether the
     connection may carry another request.
@@ -57,36 +59,48 @@ def parse_head(data: bytes) -> Head:
     fields = [(name.lower(), value) for name, value in _FIELD.findall(raw)]
     known: dict[bytes, bytes] = {}
     for name, value in fields:
-        if name in known and name in _SINGLE:
+        if name not in known:
+            known[name] = value
+        elif name in _SINGLE:
             raise BadRequest(f"the header {shown(name.decode())} is there twice")
-        known[name] = value
+        else:
+            known[name] += b", " + value
         if not value.isascii():
             _check_text(name, value)
-    target, host = _target_and_host(target, known.get(b"host"), minor)
+    target, host = _target_and_host(target, known, minor)
+    if target == b"*" and method != b"OPTIONS":
+        raise BadRequest("the request target '*' is for OPTIONS alone")
     length = _length(known, minor)
     persistent, expects = _connection(known, minor)
     return Head(method, target, b"HTTP/1." + minor, fields, known, host, length, persistent, expects)
 
 
-_SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"content-type", b"origin", b"authorization"))
+_SINGLE = frozenset(
+    b"host content-length transfer-encoding content-type origin authorization idempotency-key last-event-id".split()
+)
 
 
-def _target_and_host(target: bytes, host: bytes | None, minor: bytes) -> tuple[bytes, bytes]:
-    absolute = _ABSOLUTE.fullmatch(target)
+def _target_and_host(target: bytes, known: dict[bytes, bytes], minor: bytes) -> tuple[bytes, bytes]:
+    host = known.get(b"host")
+    if host is None and minor == b"1":
+        raise BadRequest("the header Host is missing")
+    name = b"" if host is None else _host(host)
+    absolute = None if target[:1] == b"/" else _ABSOLUTE.fullmatch(target)
     if absolute is not None:  # RFC 9112, section 3.2.2: it overrides Host
-        host, target = absolute[1], absolute[2] or b"/"
+        known[b"host"], target = absolute[1], absolute[2] or b"/"
+        name = _host(absolute[1])
         if target[:1] == b"?":
             target = b"/" + target
     if target[:1] != b"/" and target != b"*":
         raise BadRequest(f"the request target {shown(target)} is not a path")
-    if host is None:
-        if minor == b"1":
-            raise BadRequest("the header Host is missing")
-        return target, b""
-    match = _HOST.fullmatch(host)
+    return target, name
+
+
+def _host(text: bytes) -> bytes:
+    match = _HOST.fullmatch(text)
     if match is None:
-        raise BadRequest(f"{shown(host)} is not a host")
-    return target, match[1].lower()
+        raise BadRequest(f"{shown(text)} is not a host")
+    return match[1].lower()
 
 
 def _length(known: dict[bytes, bytes], minor: bytes) -> int | None:
@@ -122,6 +136,17 @@ def _check_text(name: bytes, value: bytes) -> None:
         text = value.decode("latin-1")
     if _C1.search(text):
         raise BadRequest(f"the header {shown(name.decode())} has a control character")
+
+
+_TRAILER = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*" % _TOKEN)
+
+
+def check_trailers(lines: Iterable[bytes | bytearray]) -> None:
+    """Raise :exc:`~comet.errors.BadRequest` unless ``lines``, which follow a chunked body, are header lines. What they
+    say is of no interest here, but a bare line feed in them could end the request for another reader."""
+    for line in lines:
+        if _TRAILER.fullmatch(line) is None:
+            raise BadRequest(f"the trailer {shown(bytes(line))} is not a header line")
 
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from twisted.web.http import CACHED
 from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
 
 from comet.config import Config
 from comet.errors import NotFound, shown
@@ -72,12 +73,13 @@ class File(Leaf):
             raise NotFound(f"there is nothing at {shown(request.path)}")
         return self.render_GET(request) if request.method == b"HEAD" else super().render(request)
 
-    def render_GET(self, request: Any) -> bytes:
+    def render_GET(self, request: Any) -> Any:
         """Answer with the file, or say that it has not changed."""
         for name, value in self._headers.items():
             request.setHeader(name, value)
         if request.setETag(self._tag) is CACHED:
-            return b""
+            request.finish()  # an empty body would be given a length, which is not the file's
+            return NOT_DONE_YET
         request.setResponseCode(HTTPStatus.OK)
         request.setHeader(b"content-length", b"%d" % len(self._body))
         return self._body

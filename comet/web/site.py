@@ -31,6 +31,7 @@ from comet.web.streams import Streams
 from comet.web.topics import Topics
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_LOOPBACK_ADDRESSES = ("127.", "::1", "::ffff:127.")
 SWEEP = 1.0
 
 _PREFLIGHT = (
@@ -96,6 +97,8 @@ class CometRequest(Request):
     def write(self, data: bytes) -> None:
         if not self.startedWriting:
             self.setHeader(b"date", datetimeToString())
+            if not self.channel.persistent:
+                self.setHeader(b"connection", b"close")
             for line in self.cross_origin_lines().splitlines():
                 self.setHeader(*line.split(b": "))
         super().write(data)
@@ -112,10 +115,11 @@ class CometRequest(Request):
         if channel is None:
             return
         close = b"" if channel.persistent else b"Connection: close\r\n"
-        kind = b"Content-Type: application/json\r\n" if body else b""
+        # Only a 204 is without a body, and must not say how long it is (RFC 9110, section 8.6).
+        kind = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body) if body else b""
         channel.transport.write(
-            b"HTTP/1.1 %d %b\r\n%bCache-Control: no-store\r\n%b%b%bContent-Length: %d\r\n\r\n%b"
-            % (status, status.phrase.encode(), kind, self.cross_origin_lines(), further, close, len(body), body)
+            b"HTTP/1.1 %d %b\r\n%bCache-Control: no-store\r\n%b%b%b\r\n%b"
+            % (status, status.phrase.encode(), kind, self.cross_origin_lines(), further, close, body)
         )
         self.startedWriting = self.finished = 1
         self.channel = None
@@ -132,6 +136,7 @@ class CometRequest(Request):
         self._log.failure("answering {method} {path} failed", reason, method=self.method, path=self.path)
         if self.channel is not None:
             if self.startedWriting:
+                self.site.expect(self.channel, self.site.config.stall)
                 self.channel.loseConnection()
             else:
                 self.refuse(Internal("the daemon made a mistake; its log says more"))
@@ -176,6 +181,10 @@ class CometSite(Site):
     def log(self, request: object) -> None:
         """Nothing: requests are counted, not logged."""
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """What TLS may agree on. twisted.web's HTTP/2, which comes with ``h2``, is not fit for held responses."""
+        return [b"http/1.1"]
+
     def getContentFile(self, length: int | None) -> io.BytesIO:  # noqa: ARG002
         """Memory: the channel has bounded it, and a spool file would block the reactor."""
         return io.BytesIO()
@@ -195,7 +204,7 @@ class CometSite(Site):
         on the loopback, only the names of the loopback and the listed ones are answered to.
         """
         head = request.head
-        if head.host not in self._hosts and getattr(request.host, "host", "").startswith(("127.", "::1")):
+        if head.host not in self._hosts and getattr(request.host, "host", "").startswith(_LOOPBACK_ADDRESSES):
             raise HostRefused(
                 f"this daemon does not answer to {shown(head.host)}; the operator can name it with --host"
             )

@@ -12,7 +12,6 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.web.http import parse_qs
 from twisted.web.server import NOT_DONE_YET
 
 from comet.audience import Interest
@@ -31,7 +30,6 @@ from comet.web.resources import Leaf
 from comet.web.websocket import accept_websocket, wants_websocket
 from comet.web.writer import AnswerWriter, make_writer
 
-PREFIX = b"/topics"
 REMEMBERED = 1_024
 
 _FURTHER = {
@@ -115,7 +113,7 @@ class Topics(Leaf):
 
     def render_POST(self, request: Any) -> Any:
         """Publish the body, or with ``/topics`` alone each message of it."""
-        name = _path(request)
+        name = _name(request.path)
         body = request.content.getvalue()
         content_type = request.head.known.get(b"content-type", b"").decode("latin-1")
         upcoming = self._router.log.next_offset
@@ -148,19 +146,28 @@ class Topics(Leaf):
 
 
 def _asked(asking: _Asking) -> Asked:
-    name = unquote_to_bytes(asking.path[len(PREFIX) + 1 :])
-    query = parse_qs(asking.query, 1)
+    name = _name(asking.path)
     return Asked(
         patterns=[_pattern(name)] if name else [],
-        query={_text(key, "the query"): [_text(value, "the query") for value in query[key]] for key in query},
+        query=_query(asking.query),
         accept=asking.accept.decode("latin-1"),
         last_event_id=_text(asking.last_event_id, "Last-Event-ID"),
         upgrade=asking.upgrade,
     )
 
 
-def _path(request: Any) -> bytes:
-    return unquote_to_bytes(request.path[len(PREFIX) + 1 :])
+def _name(path: bytes) -> bytes:
+    """What stands behind the first segment, which is ``topics`` in one spelling or another (``/%74opics``)."""
+    return unquote_to_bytes(path[1:].partition(b"/")[2])
+
+
+def _query(raw: bytes) -> dict[str, list[str]]:
+    """The parameters of a query, those without a value too: twisted.web would drop them, and what follows a ``;``."""
+    query: dict[str, list[str]] = {}
+    for item in filter(None, raw.replace(b"+", b" ").split(b"&")):
+        name, _, value = (_text(unquote_to_bytes(part), "the query") for part in item.partition(b"="))
+        query.setdefault(name, []).append(value)
+    return query
 
 
 def _pattern(name: bytes) -> str:
@@ -178,9 +185,7 @@ def _text(value: bytes, where: str) -> str:
 
 
 def _refuse(failure: Failure, request: Any) -> None:
-    if request.channel is None:
-        return
-    if failure.check(CometError):
-        request.refuse(failure.value)
-    else:
+    if not failure.check(CometError):
         request.processingFailed(failure)
+    elif request.channel is not None:
+        request.refuse(failure.value)

@@ -55,6 +55,9 @@ LINGER = 5.0
 
 LONGEST_REF = 128
 
+GOING_AWAY = b"\x88\x02\x03\xe9"
+"""The close frame with 1001, made once for all."""
+
 _encode = Encoder().encode
 
 
@@ -114,7 +117,7 @@ def accept_websocket(request: Any, router: Router, config: Config, interest: Int
     transport, ahead = request.channel.hand_over()
     writer = make_writer(transport, router, config)
     writer.received = Session(writer, site).received
-    writer.farewell = _close_frame(CloseReason.GOING_AWAY, "")
+    writer.farewell = GOING_AWAY
     take_over(transport, writer)
     writer.subscription = router.subscribe(interest, writer, head)
     if ahead:
