@@ -13,6 +13,7 @@ from typing import Protocol
 
 from comet.audience import Row, Subscription, send_all
 from comet.control import Bye, Control
+from comet.interfaces import Writer
 from comet.message import Page
 
 
@@ -36,6 +37,9 @@ class Moves(Protocol):
 
     def detach(self, subscription: Subscription) -> None:
         """Forget the subscription. Its writer is the caller's to end."""
+
+    def await_end(self, writer: Writer) -> None:
+        """Give a finished writer its time to send the rest; then drop the connection."""
 
     def empty_page(self, subscription: Subscription) -> Page:
         """A page without messages, at the place up to which the subscription has everything."""
@@ -97,13 +101,17 @@ class Streaming:
     def say(self, moves: Moves, subscription: Subscription, control: Control) -> None:
         assert subscription.audience is not None
         data = subscription.audience.key.framing.control(control)
-        if data and not subscription.writer.write(data):
-            moves.await_drain(subscription)
+        writer = subscription.writer
+        drained = not data or writer.write(data)
         if isinstance(control, Bye):
             moves.detach(subscription)
-            subscription.writer.finish()
-        else:
-            moves.proceed(subscription)
+            writer.finish()
+            if not drained:
+                moves.await_end(writer)
+            return
+        if not drained:
+            moves.await_drain(subscription)
+        moves.proceed(subscription)
 
     def wait_over(self, moves: Moves, subscription: Subscription) -> None:  # noqa: ARG002
         raise AssertionError("a stream does not wait")

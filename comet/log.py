@@ -146,6 +146,13 @@ class Log:
         while self.bytes > self.retention.bytes:
             self._lose_oldest()
 
+    def restore(self, messages: Sequence[Message]) -> None:
+        """Take in what a store has kept, by rising offset, before anything else. What was before may be lost."""
+        if messages:
+            self._topics.lose_all(messages[0].offset - 1)
+            self._time = messages[-1].time
+            self.extend(messages)
+
     def expire(self, now: float) -> None:
         """Let go of what is older than the retention says; of a great deal, part now and the rest at the next call."""
         limit = now - self.retention.seconds

@@ -7,6 +7,7 @@ be a ``msgspec.Struct`` outside the garbage collector's sight (0.1 µs to make; 
 from __future__ import annotations
 
 import re
+
 from msgspec import Struct
 
 from comet.errors import BadSince, shown

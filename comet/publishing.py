@@ -68,7 +68,9 @@ class Publishing:
         messages = self._log.number(fresh, now)
         stored = self._store.append(messages)
         stored.addCallbacks(self._take_in, self._not_stored, callbackArgs=(messages,), errbackArgs=(fresh,))
-        return stored.addCallback(self._confirmed, drafts, offsets)
+        repeats = [(draft, offset) for draft, offset in zip(drafts, offsets, strict=True) if offset < upcoming]
+        stored.addCallback(self._confirm, repeats)
+        return stored.addCallback(lambda _: offsets)
 
     def _not_stored(self, failure: object, fresh: Sequence[Draft]) -> object:
         self._forget_keys(fresh)
@@ -79,9 +81,8 @@ class Publishing:
             if draft.key:
                 self._keys.forget(draft)
 
-    def _confirmed(self, _: None, drafts: Sequence[Draft], offsets: Sequence[int]) -> Sequence[int]:
+    def _confirm(self, _: None, repeats: Sequence[tuple[Draft, int]]) -> None:
         """Refuse if a key stood for a publish that was still on its way to the store, and then failed."""
-        for draft, offset in zip(drafts, offsets, strict=True):
-            if draft.key and self._keys.known(draft) != offset:
+        for draft, offset in repeats:
+            if self._keys.known(draft) != offset:
                 raise StoreFailed("the publish that this one repeats was not stored; try again")
-        return offsets

@@ -166,6 +166,10 @@ class TopicTree:
             del place.parent.below[segments.pop()]
             place = place.parent
 
+    def lose_all(self, offset: int) -> None:
+        """Note in an empty tree that any topic may have lost messages up to ``offset``."""
+        self.forgotten = self.root.worst = offset
+
     def matching(self, pattern: Pattern) -> Iterator[Topic]:
         """Yield the topics of ``pattern`` that have messages, walking no more of the tree than it must."""
         for place in self._reached(pattern, -1):

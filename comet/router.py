@@ -69,6 +69,7 @@ class Router:
         self._publishing = Publishing(self.log, store, self.keys, metrics, self._hear)
         self._marked: deque[Row] = deque()
         self._readers: deque[Subscription] = deque()
+        self._ending: deque[tuple[float, Writer]] = deque()
         self._stuck: dict[Subscription, float] = {}
         self._waits: dict[int, dict[Subscription, None]] = {}
         self._turn_due = False
@@ -86,7 +87,7 @@ class Router:
         return started  # type: ignore[return-value]
 
     def _started(self, messages: Sequence[Message]) -> None:
-        self.log.extend(messages)
+        self.log.restore(messages)
         self._swept = self._clock.seconds()
         sweeping = self._sweeping.start(SWEEP, now=False)
         sweeping.addErrback(lambda failure: self._log_.failure("the sweep ended", failure=failure))
@@ -308,6 +309,9 @@ class Router:
         subscription.audience = None
         self._audiences.leave(audience)
 
+    def await_end(self, writer: Writer) -> None:
+        self._ending.append((self._clock.seconds(), writer))
+
     def empty_page(self, subscription: Subscription) -> Page:
         return Page([], self.log.position(self.position_of(subscription)))
 
@@ -519,6 +523,8 @@ class Router:
             self.metrics.stalled += 1
             self.detach(subscription)
             subscription.writer.abort()
+        while self._ending and self._ending[0][0] <= now - self.config.stall:
+            self._ending.popleft()[1].abort()
 
     # -- what people ask --------------------------------------------------------------------------------------------
 

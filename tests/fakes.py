@@ -52,7 +52,7 @@ class FakeWriter:
         self.wire = bytearray()
         self.kept = bytearray()
         self.blocks: list[bytes] = []
-        self.ended = ""
+        self.ended: str = ""
         self.owes_drained = False
 
     def write(self, data: bytes, sent: int = 0) -> bool:
@@ -60,7 +60,7 @@ class FakeWriter:
         self.blocks.append(data)
         self.kept += data[sent:]
         self._push()
-        self.owes_drained = bool(self.kept)
+        self.owes_drained |= bool(self.kept)
         return not self.kept
 
     def wait(self) -> None:

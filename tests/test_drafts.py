@@ -54,7 +54,8 @@ def test_form_content_type_counts_as_none(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content_type", ["text/plain\r\nX: y", "\ttext/plain", "text/plain\n", " text/plain", "é", "a" * 129, "a\x7f", "\x80"]
+    "content_type",
+    ["text/plain\r\nX: y", "\ttext/plain", "text/plain\n", " text/plain", "é", "a" * 129, "a\x7f", "\x80"],
 )
 def test_content_type_that_could_forge_a_header_is_refused(content_type: str) -> None:
     """A content type is repeated in headers, so it is printable ASCII of at most 128 characters."""
@@ -62,7 +63,9 @@ def test_content_type_that_could_forge_a_header_is_refused(content_type: str) ->
         made(content_type=content_type)
 
 
-@pytest.mark.parametrize("content_type", [JSON, "application/json; charset=utf-8", "Application/JSON", "application/json ;x"])
+@pytest.mark.parametrize(
+    "content_type", [JSON, "application/json; charset=utf-8", "Application/JSON", "application/json ;x"]
+)
 def test_json_is_known_however_it_is_written(content_type: str) -> None:
     """A JSON content type counts with parameters and in any case."""
     assert is_json(made(b'{"a":1}', content_type).content_type)
@@ -107,7 +110,11 @@ def test_payload_that_is_not_json_is_refused(payload: bytes) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )

@@ -46,7 +46,10 @@ LAYERS = (
 )
 
 PURE = ("errors", "message", "control", "topics", "drafts", "config", "retained", "log", "keys", "access")
-PURE_FILES = ("resp/wire.py",)
+PURE_FILES = (
+    "resp/replies.py",
+    "resp/wire.py",
+)
 """Nothing of Twisted, no clock, no environment, no sockets."""
 
 FAST = ("arguments", "pub", "sub", "cli")

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from comet import log as log_module
 from comet.errors import BadSince
-from comet.log import MESSAGE_BYTES, PAGE_BYTES, SCAN, Log, Replay, Retention, Since, parse_since
+from comet.log import MESSAGE_BYTES, PAGE_BYTES, SCAN, Log, Replay, Retention, Since, Start, parse_since
 from comet.message import Draft, Gap, Message, Position
 from comet.topics import Pattern, parse_patterns
 
@@ -130,7 +130,7 @@ class LogMachine(RuleBasedStateMachine):
     def position(self, patterns: tuple[Pattern, ...], offset: int) -> None:
         start = self.log.start(Position(EPOCH, offset), patterns)
         if offset <= self.log.end:
-            assert start == (offset, 0, None, False)
+            assert start == Start(offset)
         else:
             assert start.after == self.log.end
             assert start.gap == Gap(Position(EPOCH, offset), Position(EPOCH, self.log.end))
@@ -145,8 +145,8 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(patterns=wishes)
     def now_and_last(self, patterns: tuple[Pattern, ...]) -> None:
-        assert self.log.start("now", patterns) == (self.log.end, 0, None, False)
-        assert self.log.start("last", patterns) == (self.log.end, 0, None, True)
+        assert self.log.start("now", patterns) == Start(self.log.end)
+        assert self.log.start("last", patterns) == Start(self.log.end, snapshot=True)
 
     @precondition(lambda self: hasattr(self, "log"))
     @invariant()
@@ -165,7 +165,12 @@ class LogMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "log"):
             self.log.expire(self.now + 1e6)
-            assert (self.log.count, self.log.bytes, self.log._topics.by_name, self.log._topics.root.below) == (0, 0, {}, {})
+            assert (self.log.count, self.log.bytes, self.log._topics.by_name, self.log._topics.root.below) == (
+                0,
+                0,
+                {},
+                {},
+            )
             assert (self.log._timeline._spans, self.log._timeline._numbers) == ({}, [])
 
 
@@ -242,10 +247,28 @@ def test_expired_topic_that_comes_back_remembers_a_loss() -> None:
 
 
 def test_restored_messages_keep_their_offsets() -> None:
-    """A log that takes in what a store has kept goes on numbering behind it."""
+    """A log that takes in what a store has kept goes on numbering behind it, and in its time."""
     log = Log(EPOCH, Retention())
-    log.extend([Message("a", b"x", "", 900.0, 7), Message("b", b"y", "", 901.0, 9)])
+    log.restore([Message("a", b"x", "", 900.0, 7), Message("b", b"y", "", 901.0, 9)])
     assert (log.end, log.next_offset, log.count) == (9, 10, 2)
+    assert log.number([Draft("a", b"")], 500.0)[0].time == 901.0
+
+
+@pytest.mark.parametrize("wish", ["a", "b", "new", "*", "**", "b/**"])
+def test_what_was_before_the_restored_may_be_lost(wish: str) -> None:
+    """A reader from before what a store has kept is told of a gap, a later one is not."""
+    log = Log(EPOCH, Retention())
+    log.restore([Message("a", b"x", "", 900.0, 7)])
+    log.extend(log.number([Draft("b", b"")], 1000.0))
+    assert log.lost(parse_patterns([wish]), 3) == 6
+    assert log.lost(parse_patterns([wish]), 6) == 6
+
+
+def test_store_that_has_kept_everything_leaves_no_gap() -> None:
+    """A store that still has the first message has lost none."""
+    log = Log(EPOCH, Retention())
+    log.restore([Message("a", b"x", "", 900.0, 1)])
+    assert log.lost(parse_patterns(["**"]), 0) == 0
 
 
 @pytest.mark.parametrize(
@@ -266,7 +289,9 @@ def test_since_is_read(text: str, since: Since) -> None:
     assert parse_since(text) == since
 
 
-@pytest.mark.parametrize("text", ["", "NOW", "-", "--5", "5", "-5.0", "-٣", "-²", "-99999999", "- 5", "now ", "0", "\n-5"])
+@pytest.mark.parametrize(
+    "text", ["", "NOW", "-", "--5", "5", "-5.0", "-٣", "-²", "-99999999", "- 5", "now ", "0", "\n-5"]
+)
 def test_bad_since_is_refused(text: str) -> None:
     """Anything else is refused, with what is right in the answer."""
     with pytest.raises(BadSince, match="-N"):

@@ -11,8 +11,8 @@ from comet.errors import BadContentType, BadJSON, BadKey, BadTopic, CometError, 
 from comet.errors import WrongArguments as Wrong
 from comet.message import Draft
 from comet.metrics import Metrics
-from comet.resp import commands
-from comet.resp.commands import COMMANDS, Answer, Ending, Intake, Session, command_named
+from comet.resp.commands import COMMANDS, Answer, command_named
+from comet.resp.session import Ending, Intake, Session
 
 
 class Everyone:
@@ -125,14 +125,6 @@ def test_an_error_says_what_to_do(session: Session) -> None:
         executed(session, b"PUBLISH", b"news")
 
 
-def test_topics_are_remembered_within_bounds(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A publisher that makes up topics does not fill the memory."""
-    monkeypatch.setattr(commands, "REMEMBERED_TOPICS", 2)
-    for number in range(10):
-        executed(session, b"PUBLISH", b"topic/%d" % number, b"x")
-    assert len(session.intake._topics) <= 2
-
-
 def test_hello_chooses_the_version(session: Session) -> None:
     """HELLO greets in the protocol that it was asked for, and names the connection."""
     greeting = executed(session, b"HELLO", b"3", b"SETNAME", b"me")
@@ -212,20 +204,6 @@ def test_info_says_what_clients_wait_for(session: Session) -> None:
     assert isinstance(answer, bytes)
     assert b"\r\nloading:0\r\n" in answer
     assert b"\r\nepoch:5f0c1a2b\r\n" in answer
-
-
-def test_a_transaction_is_bounded(session: Session) -> None:
-    """Commands that wait for EXEC take no more memory than one command may."""
-    executed(session, b"MULTI")
-    assert session.transaction is not None
-    payload = b"x" * 1000
-    with pytest.raises(PayloadTooLarge):
-        for _ in range(67):
-            assert session.transaction.add([payload], 10) == b"+QUEUED\r\n"
-    session.transaction = commands.Transaction()
-    with pytest.raises(PayloadTooLarge):
-        for _ in range(commands.MOST_QUEUED + 1):
-            session.transaction.add([b"PING"], 10)
 
 
 def test_transactions_do_not_nest(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""What the TCP port makes of the bytes it is sent, however they are cut, and how it spells replies."""
+"""What the TCP port makes of the bytes it is sent, however they are cut."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comet.errors import BadTopic, CometError, PayloadTooLarge, ProtocolViolation
+from comet.errors import CometError, PayloadTooLarge, ProtocolViolation
 from comet.resp import wire
 from comet.resp.wire import LooksLikeHTTP, RequestParser
 
@@ -247,18 +247,3 @@ def test_quoting_takes_any_bytes(words: list[bytes]) -> None:
     """In double quotes, every byte can be written on a line."""
     line = b" ".join(b'"' + b"".join(b"\\x%02x" % byte for byte in word) + b'"' for word in words)
     assert wire.split_line(line) == words
-
-
-def test_replies() -> None:
-    """Replies are spelt as the specification says, for either version."""
-    entries = {"a": wire.integer(1), "b": wire.array([wire.simple("OK")])}
-    assert wire.mapping(entries, 2) == b"*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n*1\r\n+OK\r\n"
-    assert wire.mapping(entries, 3) == b"%2\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n*1\r\n+OK\r\n"
-    assert wire.bulk("é\r\n") == b"$4\r\n\xc3\xa9\r\n\r\n"
-    assert wire.integer(1_000_000) == b":1000000\r\n"
-    assert (wire.NULL[2], wire.NULL[3]) == (b"$-1\r\n", b"_\r\n")
-
-
-def test_an_error_is_one_line() -> None:
-    """Nothing that a publisher sent can end an error early and forge another reply."""
-    assert wire.error(BadTopic("no\r\n+OK\x00 \ud800")) == b"-ERR bad_topic no +OK  ?\r\n"

@@ -83,7 +83,24 @@ def test_topic_gives_its_memory_back() -> None:
 
 names = st.lists(st.sampled_from(("a", "b", "$s")), min_size=1, max_size=3).map("/".join)
 patterns = st.sampled_from(
-    ["a", "b", "a/b", "a/b/a", "$s/a", "*", "**", "a/*", "*/b", "*/*", "a/**", "*/**", "$s/*", "$s/**", "a/*/b", "a/b/**"]
+    [
+        "a",
+        "b",
+        "a/b",
+        "a/b/a",
+        "$s/a",
+        "*",
+        "**",
+        "a/*",
+        "*/b",
+        "*/*",
+        "a/**",
+        "*/**",
+        "$s/*",
+        "$s/**",
+        "a/*/b",
+        "a/b/**",
+    ]
 ).map(Pattern.parse)
 
 

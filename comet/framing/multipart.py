@@ -20,7 +20,8 @@ The traps, as seen in Chromium 156:
   which the next header to be written tells in a line ``Comet-Control``. Raster types may change under the open header:
   browsers go by the first bytes (MIME Sniffing Standard, section 8.1);
 - before the first message the header is incomplete, and control is one more line of it, which is harmless;
-- a preamble would be taken for a part, so a line in the first header is the padding (WebKit sniffs 512 bytes).
+- a preamble would be taken for a part, so a line in the first header is the padding: WebKit sniffs 512 bytes, and
+  Chromium shows nothing to a page of another origin before 1024 have come (Opaque Response Blocking).
 
 A payload that holds the boundary could forge parts: it is left out too.
 """
@@ -43,7 +44,7 @@ class Multipart:
     """
 
     boundary: str
-    padding: int = 600
+    padding: int = 1024
     opened: str | None = None
     owed: Gap | None = None
 

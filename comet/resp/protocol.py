@@ -32,17 +32,10 @@ from zope.interface import implementer
 from comet.errors import CometError, Internal, ProtocolViolation
 from comet.message import Draft
 from comet.metrics import Metrics
-from comet.resp.commands import (
-    BY_SPELLING,
-    NEVER_QUEUED,
-    Acknowledge,
-    Ending,
-    Intake,
-    Publisher,
-    Session,
-    command_named,
-)
-from comet.resp.wire import LooksLikeHTTP, Request, RequestParser, error
+from comet.resp.commands import BY_SPELLING, NEVER_QUEUED, Acknowledge, command_named
+from comet.resp.replies import error
+from comet.resp.session import Ending, Intake, Publisher, Session
+from comet.resp.wire import LooksLikeHTTP, Request, RequestParser
 
 MOST_RUNS = 4
 """Runs of one connection that may wait for the store; then its socket is not read."""

@@ -1,4 +1,4 @@
-r"""RESP, the Redis serialization protocol, as a server reads and writes it: bytes in, requests out; values to bytes.
+r"""RESP, the Redis serialization protocol, as a server reads it: bytes in, requests out.
 
 What a publisher may send (https://redis.io/docs/latest/develop/reference/protocol-spec/)::
 
@@ -20,7 +20,7 @@ two lanes, ``_columns`` and ``_lines``); everything else walks step by step. Bot
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 from comet.errors import CometError, PayloadTooLarge, ProtocolViolation, shown
@@ -355,54 +355,3 @@ def _head(pattern: re.Pattern[bytes], data: bytes, at: int) -> re.Match[bytes] |
 
 def _wrong_size(end: bytes) -> ProtocolViolation:
     return ProtocolViolation(f"{shown(end)} where CRLF was to end an argument: its size is wrong")
-
-
-# -- replies ---------------------------------------------------------------------------------------------------------
-
-NULL = {2: b"$-1\r\n", 3: b"_\r\n"}
-"""Nothing, by version of the protocol."""
-
-_SMALL = tuple(b":%d\r\n" % number for number in range(1024))
-
-
-def integer(number: int) -> bytes:
-    """Return a number, which is not negative."""
-    return _SMALL[number] if number < len(_SMALL) else b":%d\r\n" % number
-
-
-def simple(text: str) -> bytes:
-    """Return a short text without line breaks, such as OK."""
-    return f"+{text}\r\n".encode()
-
-
-def bulk(content: str | bytes) -> bytes:
-    """Return bytes, or a text as UTF-8."""
-    raw = content.encode() if isinstance(content, str) else content
-    return b"$%d\r\n%b\r\n" % (len(raw), raw)
-
-
-def array(items: Iterable[bytes]) -> bytes:
-    """Return a list of replies as one."""
-    replies = list(items)
-    return b"*%d\r\n%b" % (len(replies), b"".join(replies))
-
-
-def mapping(entries: Mapping[str, bytes], version: int) -> bytes:
-    """Return named replies: a map in RESP3, an array of names and values by turns in RESP2."""
-    flat = [part for name, reply in entries.items() for part in (bulk(name), reply)]
-    if version == 2:
-        return array(flat)
-    return b"%%%d\r\n%b" % (len(entries), b"".join(flat))
-
-
-def error(refusal: CometError) -> bytes:
-    """Return an error. ``ERR`` is what Redis clients know as the general kind; then come our code and the detail."""
-    return failure("ERR", f"{refusal.code} {refusal.detail}")
-
-
-def failure(kind: str, detail: str) -> bytes:
-    """Return an error of a ``kind`` that Redis clients look at. No control character can end the line early."""
-    return f"-{kind} {_CONTROL.sub(' ', detail)}\r\n".encode(errors="replace")
-
-
-_CONTROL = re.compile("[\x00-\x1f\x7f]+")

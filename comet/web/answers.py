@@ -11,6 +11,9 @@ from comet.errors import CometError
 
 _encode = msgspec.json.Encoder().encode
 
+JSON = b"application/json"
+PROBLEM = b"application/problem+json"
+
 RETRY_AFTER = b"2"
 """Seconds after which a refusal that may pass is worth another try."""
 
@@ -26,7 +29,7 @@ def problem(request: Request, error: CometError) -> bytes:
     """Make ``request``'s answer a refusal; returns the body, for ``render`` to return."""
     # Twisted does not know the phrase of each.
     request.setResponseCode(error.status, HTTPStatus(error.status).phrase.encode())
-    request.setHeader(b"content-type", b"application/problem+json")
+    request.setHeader(b"content-type", PROBLEM)
     request.setHeader(b"cache-control", b"no-store")
     if error.retry:
         request.setHeader(b"retry-after", RETRY_AFTER)
@@ -37,7 +40,7 @@ def problem(request: Request, error: CometError) -> bytes:
 def json_answer(request: Request, value: object, status: int = 200) -> bytes:
     """Make ``request``'s answer ``value`` as JSON; returns the body, for ``render`` to return."""
     request.setResponseCode(status)
-    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"content-type", JSON)
     request.setHeader(b"cache-control", b"no-store")
     return _encode(value)
 

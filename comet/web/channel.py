@@ -22,6 +22,7 @@ from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _IdentityTran
 from comet.errors import BadRequest, CometError, HeadTooLarge, PayloadTooLarge, TooSlow
 from comet.web.answers import raw_problem
 from comet.web.head import Head, check_trailers, early_fault, parse_head
+from comet.web.writer import descriptor_of, send
 
 BODY_RATE = 1_024
 """Bytes a second that a body must bring, beyond the time that every body has."""
@@ -209,7 +210,7 @@ class Channel(HTTPChannel):
         self._body = None
         self._buffer = b""
         self.requests.clear()
-        self.transport.write(raw_problem(error))
+        send(self.transport, descriptor_of(self.transport), raw_problem(error))
         self.site.expect(self, self.site.config.head_timeout)
         self._close_slowly()
 

@@ -21,7 +21,7 @@ from comet.errors import CometError, HostRefused, Internal, OriginRefused, shown
 from comet.interfaces import Clock
 from comet.metrics import Metrics
 from comet.router import Router
-from comet.web.answers import problem
+from comet.web.answers import JSON, PROBLEM, RETRY_AFTER, problem_document
 from comet.web.api import Rates, introspection
 from comet.web.channel import Channel
 from comet.web.head import Head
@@ -29,6 +29,7 @@ from comet.web.pages import pages
 from comet.web.resources import Branch
 from comet.web.streams import Streams
 from comet.web.topics import Topics
+from comet.web.writer import descriptor_of, send
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _LOOPBACK_ADDRESSES = ("127.", "::1", "::ffff:127.")
@@ -109,28 +110,40 @@ class CometRequest(Request):
             return b""
         return b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n" % self.origin
 
-    def answer(self, status: HTTPStatus, body: bytes, further: bytes = b"") -> None:
-        """Answer with a JSON ``body``, past the machinery of twisted.web, which takes as long as publishing does."""
+    def answer(self, status: HTTPStatus, body: bytes, further: bytes = b"", kind: bytes = JSON) -> None:
+        """Answer past the machinery of twisted.web, which takes as long as publishing does. ``further`` are whole
+        header lines, ``kind`` is the content type of ``body``."""
         channel = self.channel
         if channel is None:
             return
         close = b"" if channel.persistent else b"Connection: close\r\n"
         # Only a 204 is without a body, and must not say how long it is (RFC 9110, section 8.6).
-        kind = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body) if body else b""
-        channel.transport.write(
-            b"HTTP/1.1 %d %b\r\n%bCache-Control: no-store\r\n%b%b%b\r\n%b"
-            % (status, status.phrase.encode(), kind, self.cross_origin_lines(), further, close, body)
+        about = b"Content-Type: %b\r\nContent-Length: %d\r\n" % (kind, len(body)) if body else b""
+        response = b"HTTP/1.1 %d %b\r\nDate: %b\r\n%bCache-Control: no-store\r\n%b%b%b\r\n%b" % (
+            status,
+            status.phrase.encode(),
+            self.site.date(),
+            about,
+            self.cross_origin_lines(),
+            further,
+            close,
+            b"" if self.method == b"HEAD" else body,
         )
+        send(channel.transport, descriptor_of(channel.transport), response)
         self.startedWriting = self.finished = 1
         self.channel = None
         channel.answer_done()
 
     def refuse(self, error: CometError) -> None:
         """Answer with a problem document."""
-        body = problem(self, error)
-        self.setHeader(b"content-length", b"%d" % len(body))
-        self.write(b"" if self.method == b"HEAD" else body)
-        self.finish()
+        self.site.metrics.count_refusal(error.code)
+        further = b""
+        for name in (b"Allow", b"Upgrade", b"Sec-WebSocket-Version"):
+            for value in self.responseHeaders.getRawHeaders(name, ()):
+                further += b"%b: %b\r\n" % (name, value)
+        if error.retry:
+            further += b"Retry-After: %b\r\n" % RETRY_AFTER
+        self.answer(HTTPStatus(error.status), problem_document(error), further, PROBLEM)
 
     def processingFailed(self, reason: Failure) -> Failure:
         self._log.failure("answering {method} {path} failed", reason, method=self.method, path=self.path)
@@ -159,6 +172,7 @@ class CometSite(Site):
         self._hosts = frozenset(host.encode() for host in (*LOOPBACK, *config.host))
         self._origins = frozenset(origin.encode() for origin in config.origin)
         self.each_second: Callable[[], None] = _nothing
+        self._date = (-1, b"")
         self._deadlines: dict[Channel, float] = {}
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock
@@ -189,6 +203,13 @@ class CometSite(Site):
         """Memory: the channel has bounded it, and a spool file would block the reactor."""
         return io.BytesIO()
 
+    def date(self) -> bytes:
+        """The time for a ``Date`` header (RFC 9110, section 6.6.1), made once a second."""
+        second = int(self.clock.seconds())
+        if second != self._date[0]:
+            self._date = second, datetimeToString()
+        return self._date[1]
+
     def expect(self, channel: Channel, seconds: float) -> None:
         """Have ``channel`` called ``overdue`` if nothing changes within ``seconds``."""
         self._deadlines[channel] = self.clock.seconds() + seconds
@@ -204,7 +225,12 @@ class CometSite(Site):
         on the loopback, only the names of the loopback and the listed ones are answered to.
         """
         head = request.head
-        if head.host not in self._hosts and getattr(request.host, "host", "").startswith(_LOOPBACK_ADDRESSES):
+        # Only HTTP/1.0 may go without a Host, which no browser does.
+        if (
+            head.host
+            and head.host not in self._hosts
+            and getattr(request.host, "host", "").startswith(_LOOPBACK_ADDRESSES)
+        ):
             raise HostRefused(
                 f"this daemon does not answer to {shown(head.host)}; the operator can name it with --host"
             )

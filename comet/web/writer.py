@@ -24,6 +24,9 @@ from comet.audience import Subscription
 from comet.config import Config
 from comet.router import Router
 
+KERNEL_LATER = 5.0
+"""Seconds beyond ``stall`` after which the kernel drops a connection by itself."""
+
 
 def peer_of(transport: Any) -> str:
     """The client's address, as people write it."""
@@ -47,17 +50,36 @@ def descriptor_of(transport: Any) -> int:
     return descriptor
 
 
+def send(transport: Any, descriptor: int, data: bytes) -> None:
+    """Write ``data``: as much as may be directly to ``descriptor``, if that is one, and what is left to
+    ``transport``, which takes a turn of the reactor longer."""
+    sent = 0
+    if descriptor >= 0:
+        try:
+            sent = os.write(descriptor, data)
+        except OSError:
+            pass  # full, or broken, which the transport will find out
+    if sent != len(data):
+        transport.write(data[sent:])
+
+
 def make_writer(transport: Any, router: Router, config: Config) -> DirectWriter | BufferedWriter:
     """Return the writer that fits ``transport``, whose kernel buffer it bounds: a reader that never reads would
     otherwise hold 2.7 MiB before anybody notices."""
-    if descriptor_of(transport) < 0:
-        return BufferedWriter(transport, router)
-    socket = transport.getHandle()
+    beneath = transport
+    while hasattr(beneath, "wrappedProtocol"):  # TLS, PROXY protocol
+        beneath = beneath.transport
+    if isinstance(beneath, Connection):
+        _bound(beneath.getHandle(), config)
+    return BufferedWriter(transport, router) if descriptor_of(transport) < 0 else DirectWriter(transport, router)
+
+
+def _bound(socket: Any, config: Config) -> None:
     socket.setsockopt(SOL_SOCKET, SO_SNDBUF, config.send_buffer)
     if socket.family != AF_UNIX:
         # A client that vanished without a word: the kernel gives up on what it does not acknowledge, heartbeats too.
-        socket.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, round(config.stall * 1000))
-    return DirectWriter(transport, router)
+        # It also gives up on one who does not read, which the router is to find first, because it counts them.
+        socket.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, round((config.stall + KERNEL_LATER) * 1000))
 
 
 class StreamWriter:
@@ -239,13 +261,7 @@ class AnswerWriter:
 
     def write(self, data: bytes, sent: int = 0) -> bool:
         """See :class:`~comet.interfaces.Writer`."""
-        if self.descriptor >= 0 and not sent:
-            try:
-                sent = os.write(self.descriptor, data)
-            except OSError:
-                sent = 0  # full, or broken, which the transport will find out
-        if sent != len(data):
-            self._channel.transport.write(data[sent:])
+        send(self._channel.transport, -1 if sent else self.descriptor, data[sent:] if sent else data)
         return True
 
     def wait(self) -> None:
