@@ -46,14 +46,16 @@ class Beat(NamedTuple):
 
 
 class Topics(NamedTuple):
-    """The patterns that the stream carries from here on."""
+    """The patterns that the stream carries from here on. ``position`` is None if a replay comes first, which resuming
+    there would skip."""
 
     patterns: tuple[str, ...]
-    position: Position
+    position: Position | None
 
     def json(self) -> bytes:
         """The control object, one line."""
-        return _encode({"comet": "topics", "topics": self.patterns, "position": str(self.position)})
+        where = {} if self.position is None else {"position": str(self.position)}
+        return _encode({"comet": "topics", "topics": self.patterns, **where})
 
 
 class Bye(NamedTuple):

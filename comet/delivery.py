@@ -50,7 +50,7 @@ class Delivery(Protocol):
 
     def spend_block(self, moves: Moves, row: Row, data: bytes, offset: int) -> int:
         """Give every member of ``row`` the block ``data``, with which it has everything up to ``offset``. Returns how
-        many could not take it."""
+        many took nothing of it."""
 
     def spend_page(self, moves: Moves, subscription: Subscription, data: bytes, page: Page) -> None:
         """Give a reading, drained subscription the bytes of its next page (or of its opening)."""
@@ -73,21 +73,24 @@ class Streaming:
             behind = [member for member in row.members if not member.writer.write(data)]
             for member in behind:
                 moves.fall_behind(member, offset)
-            return len(behind)
+            return 0
         short = send_all(row.descriptors, data)
+        without = 0
         # Backwards, because the last member takes the place of one that leaves.
         for index, sent in reversed(short):
             member = row.members[index]
             if sent >= 0:
                 if not member.writer.write(data, sent):
                     moves.fall_behind(member, offset)
-            elif sent == -EAGAIN:
+                continue
+            without += 1
+            if sent == -EAGAIN:
                 moves.fall_behind(member, row.reached())
                 member.writer.wait()
             else:
                 moves.detach(member)
                 member.writer.abort()
-        return len(short)
+        return without
 
     def spend_page(self, moves: Moves, subscription: Subscription, data: bytes, page: Page) -> None:  # noqa: ARG002
         if not data or subscription.writer.write(data):
@@ -132,7 +135,7 @@ class OneShot:
             if sent != len(data):
                 member.writer.write(data, max(sent, 0))
             member.writer.finish()
-        return len(short)
+        return 0
 
     def spend_page(self, moves: Moves, subscription: Subscription, data: bytes, page: Page) -> None:
         if page.messages or page.gap:
@@ -149,6 +152,8 @@ class OneShot:
     def say(self, moves: Moves, subscription: Subscription, control: Control) -> None:
         if isinstance(control, Bye):
             self.wait_over(moves, subscription)
+        else:
+            moves.proceed(subscription)
 
     def wait_over(self, moves: Moves, subscription: Subscription) -> None:
         assert subscription.audience is not None

@@ -31,9 +31,10 @@ class Keys:
             raise TooManyKeys(f"{self._most} idempotency keys are remembered already (max-keys); try again later")
         self._offsets[draft.topic, draft.key] = (offset, now)
 
-    def forget(self, draft: Draft) -> None:
-        """Undo ``remember``."""
-        self._offsets.pop((draft.topic, draft.key), None)
+    def forget(self, draft: Draft, offset: int) -> None:
+        """Undo ``remember``, unless the key has got another offset since."""
+        if self.known(draft) == offset:
+            del self._offsets[draft.topic, draft.key]
 
     def expire(self, now: float) -> None:
         """Let go of the keys whose window is over: they stand in the order in which they came."""

@@ -184,6 +184,10 @@ class Log:
         """The highest offset, if above ``after``, of a message of ``patterns`` that may be gone; else ``after``."""
         return max(self._topics.lost(pattern, after) for pattern in patterns)
 
+    def lost_newest(self, patterns: Iterable[Pattern], after: int) -> int:
+        """As :meth:`lost`, for who wants only the newest message of each topic: that goes last, with its topic."""
+        return max(self._topics.lost_newest(pattern, after) for pattern in patterns)
+
     def read(self, patterns: Sequence[Pattern], after: int, limit: int) -> tuple[list[Message], int]:
         """Return the first messages of ``patterns`` after ``after`` and how far they reach.
 

@@ -96,7 +96,7 @@ class Pages:
 
     def _cursor_page(self, key: Key, subscription: Subscription, told: int) -> Page:
         log, cursor = self._log, subscription.cursor
-        lost = log.lost(key.patterns, told)
+        lost = (log.lost_newest if key.conflate else log.lost)(key.patterns, told)
         gap = Gap(log.position(cursor), log.position(lost)) if lost > told else None
         if key.conflate:
             messages, reached = log.snapshot(Replay(key.patterns, cursor, log.end, newest=True), subscription.limit)

@@ -62,24 +62,24 @@ class Publishing:
                     fresh.append(draft)
                 offsets.append(known)
         except CometError as error:
-            self._forget_keys(fresh)
+            self._forget_keys(fresh, upcoming)
             return fail(error)
         self._metrics.repeated += len(drafts) - len(fresh)
         messages = self._log.number(fresh, now)
         stored = self._store.append(messages)
-        stored.addCallbacks(self._take_in, self._not_stored, callbackArgs=(messages,), errbackArgs=(fresh,))
+        stored.addCallbacks(self._take_in, self._not_stored, callbackArgs=(messages,), errbackArgs=(fresh, upcoming))
         repeats = [(draft, offset) for draft, offset in zip(drafts, offsets, strict=True) if offset < upcoming]
         stored.addCallback(self._confirm, repeats)
         return stored.addCallback(lambda _: offsets)
 
-    def _not_stored(self, failure: object, fresh: Sequence[Draft]) -> object:
-        self._forget_keys(fresh)
+    def _not_stored(self, failure: object, fresh: Sequence[Draft], first: int) -> object:
+        self._forget_keys(fresh, first)
         return failure
 
-    def _forget_keys(self, drafts: Sequence[Draft]) -> None:
-        for draft in drafts:
+    def _forget_keys(self, fresh: Sequence[Draft], first: int) -> None:
+        for offset, draft in enumerate(fresh, first):
             if draft.key:
-                self._keys.forget(draft)
+                self._keys.forget(draft, offset)
 
     def _confirm(self, _: None, repeats: Sequence[tuple[Draft, int]]) -> None:
         """Refuse if a key stood for a publish that was still on its way to the store, and then failed."""

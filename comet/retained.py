@@ -196,6 +196,12 @@ class TopicTree:
             return max(after, self.forgotten, *map(_worst_below, reached))
         return max(after, self.forgotten, *(place.trimmed for place in reached))
 
+    def lost_newest(self, pattern: Pattern, after: int) -> int:
+        """The highest offset, if above ``after``, of a topic of ``pattern`` that may be gone; else ``after``."""
+        if pattern.exact and pattern.text in self.by_name:
+            return after
+        return max(after, self.forgotten)
+
     def _reached(self, pattern: Pattern, after: int) -> Iterator[Topic]:
         """Yield the places that the segments of ``pattern`` lead to, a final ``**`` not walked, leaving out those
         under which nothing above ``after`` was lost."""

@@ -38,6 +38,9 @@ SENDS = 2_000
 PAGES = 200
 """Pages that one turn hands to readers."""
 
+LAST_TURNS = 100
+"""Turns that are made at once when the daemon stops."""
+
 SWEEP = 0.25
 """Seconds between two sweeps: how precisely a poll's wait ends."""
 
@@ -89,14 +92,14 @@ class Router:
     def _started(self, messages: Sequence[Message]) -> None:
         self.log.restore(messages)
         self._swept = self._clock.seconds()
-        sweeping = self._sweeping.start(SWEEP, now=False)
-        sweeping.addErrback(lambda failure: self._log_.failure("the sweep ended", failure=failure))
+        self._sweeping.start(SWEEP, now=False)
 
     def stop(self) -> Deferred[None]:
         """Tell every subscriber that the stream ends, refuse publishers, and close the store."""
         self.draining = True
-        while self._marked or self._readers:  # what was acknowledged goes out first
-            self._turn()
+        for _ in range(LAST_TURNS):  # what was acknowledged goes out first, but nobody's whole history
+            if self._marked or self._readers:
+                self._turn()
         for subscription in list(self.streams.values()):
             self._say_bye(subscription, "shutdown")
         if self._sweeping.running:
@@ -229,7 +232,8 @@ class Router:
         elif start is not None and start.after < cursor:
             replay = Replay(added, start.after, cursor, newest=False, told=start.told, losses=start.losses)
             subscription.replays = (*subscription.replays, replay)
-        topics = Topics(tuple(pattern.text for pattern in patterns), self.log.position(cursor))
+        position = None if subscription.replays else self.log.position(cursor)
+        topics = Topics(tuple(pattern.text for pattern in patterns), position)
         self._delivery(subscription).say(self, subscription, topics)
 
     def _tell_gap(self, subscription: Subscription, gap: Gap) -> None:
@@ -488,6 +492,12 @@ class Router:
     # -- the sweep --------------------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
+        try:
+            self._look_around()
+        except Exception:  # a mistake of ours must not end heartbeats, expiry and waits for good
+            self._log_.failure("a sweep failed")
+
+    def _look_around(self) -> None:
         now = self._clock.seconds()
         self.metrics.reactor_lag = max(0.0, now - self._swept - SWEEP)
         self._swept = now

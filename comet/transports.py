@@ -5,6 +5,7 @@ A new transport is a module in ``framing/``, a row here, and a row in the framin
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,6 +81,8 @@ TRANSPORTS = (
     Transport("websocket", STREAMING, lambda _: Text()),
 )
 
+_UNWANTED = re.compile(r";\s*q=0(\.0{0,3})?\s*(;|$)", re.IGNORECASE)  # RFC 9110, section 12.4.2
+
 BY_NAME = {transport.name: transport for transport in TRANSPORTS}
 
 
@@ -94,6 +97,8 @@ def named(name: str) -> Transport:
 def accepted(accept: str) -> Transport:
     """Return the transport that an ``Accept`` header means: the first media type that the table knows, else poll."""
     for media_range in accept.split(","):
+        if _UNWANTED.search(media_range):
+            continue
         media_type = media_range.split(";")[0].strip().lower()
         for transport in TRANSPORTS:
             if media_type in transport.accepts or (media_type.startswith("image/") and "image/*" in transport.accepts):

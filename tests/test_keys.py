@@ -53,9 +53,9 @@ def test_forgotten_key_is_new() -> None:
     """A publish that failed leaves its key free."""
     keys = Keys(10.0, 5)
     keys.remember(FIRST, 7, now=100.0)
-    keys.forget(FIRST)
+    keys.forget(FIRST, 7)
     assert keys.known(FIRST) is None
-    keys.forget(FIRST)
+    keys.forget(FIRST, 7)
 
 
 def test_clock_that_was_set_forward_and_back_holds_nothing_up() -> None:

@@ -82,7 +82,8 @@ class Sse:
             return block(epoch, page.messages[0])
         blocks = [block(epoch, message) for message in page.messages]
         if page.gap is not None:
-            blocks.insert(0, _control_block(page.gap.until, b"", gap_json(page.gap)))
+            # No id: retained messages up to ``until`` may follow, and a client cut off here must not skip them.
+            blocks.insert(0, _control_block(None, b"", gap_json(page.gap)))
         return b"".join(blocks)
 
     def control(self, control: Control) -> bytes:
