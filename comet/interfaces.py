@@ -86,7 +86,7 @@ class Writer(Protocol):
         """End the response after what was written. Does not call into the router."""
 
     def abort(self) -> None:
-        """Drop the connection and what was not sent yet. Does not call into the router."""
+        """Drop the connection and what was not sent yet, of a finished response too. Does not call into the router."""
 
     def peer(self) -> str:
         """The client's address, for people."""

@@ -169,7 +169,7 @@ class Log:
         if since == "first":
             return Start(0, told=self.lost(patterns, 0), losses=self.losses)
         if since == "last":
-            return Start(self.end, snapshot=True)
+            return Start(self.end, told=self._topics.forgotten, snapshot=True)
         if isinstance(since, int):
             return Start(self._before_newest(patterns, since), told=self.lost(patterns, 0), losses=self.losses)
         assert isinstance(since, Position)
@@ -185,7 +185,8 @@ class Log:
         return max(self._topics.lost(pattern, after) for pattern in patterns)
 
     def lost_newest(self, patterns: Iterable[Pattern], after: int) -> int:
-        """As :meth:`lost`, for who wants only the newest message of each topic: that goes last, with its topic."""
+        """As :meth:`lost`, for who wants only the newest message of each topic: that goes last, with its topic, and
+        topics go in the order of the log."""
         return max(self._topics.lost_newest(pattern, after) for pattern in patterns)
 
     def read(self, patterns: Sequence[Pattern], after: int, limit: int) -> tuple[list[Message], int]:

@@ -81,15 +81,17 @@ class Pages:
             subscription.told, subscription.losses = page.gap.until.offset, None
 
     def _replay_page(self, replay: Replay, subscription: Subscription) -> Page:
-        log, gap = self._log, None
+        log = self._log
         if replay.newest:
+            told = max(replay.after, replay.told)
+            lost = min(log.lost_newest(replay.patterns, told), replay.until)
             messages, reached = log.snapshot(replay, subscription.limit)
         else:
             told = max(replay.after, replay.told if replay.losses in (None, log.losses) else 0)
             lost = min(log.lost(replay.patterns, told), replay.until)
-            gap = Gap(log.position(replay.after), log.position(lost)) if lost > told else None
             messages, reached = log.read(replay.patterns, replay.after, subscription.limit)
             messages = [message for message in messages if message.offset <= replay.until]
+        gap = Gap(log.position(replay.after), log.position(lost)) if lost > told else None
         # The last page of a replay brings a reader to its cursor.
         done = reached >= replay.until
         return Page(messages, log.position(max(subscription.cursor, replay.until) if done else reached), gap)

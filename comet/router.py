@@ -169,7 +169,7 @@ class Router:
         start = self.log.start(interest.since, interest.key.patterns)
         subscription.cursor, subscription.told, subscription.losses = start.after, start.told, start.losses
         if start.snapshot and self.log.end:
-            subscription.replays = (Replay(interest.key.patterns, 0, start.after, newest=True),)
+            subscription.replays = (Replay(interest.key.patterns, 0, start.after, newest=True, told=start.told),)
         position = None if subscription.replays else self.log.position(start.after)
         opening = head + interest.key.framing.open(Open(subscription.stream, position, self.config.silence))
         if start.gap is not None:
@@ -227,7 +227,7 @@ class Router:
             self._tell_gap(subscription, start.gap)
         cursor = subscription.cursor
         if start is not None and start.snapshot:
-            replay = Replay(added, 0, cursor, newest=True)
+            replay = Replay(added, 0, cursor, newest=True, told=start.told)
             subscription.replays = (*subscription.replays, replay)
         elif start is not None and start.after < cursor:
             replay = Replay(added, start.after, cursor, newest=False, told=start.told, losses=start.losses)

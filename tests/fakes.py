@@ -73,7 +73,7 @@ class FakeWriter:
         self.ended = "finished"
 
     def abort(self) -> None:
-        assert not self.ended, f"aborted after it was {self.ended}"
+        assert self.ended != "aborted", "aborted twice"
         self.ended = "aborted"
 
     def peer(self) -> str:

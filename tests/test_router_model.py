@@ -41,11 +41,13 @@ sinces = st.one_of(
 
 @dataclass
 class Replay:
-    """History that a client asked for beside its sequence; of a ``soft`` one it gets what nothing newer follows."""
+    """History that a client asked for beside its sequence, when that was ``at``; of a ``soft`` one it gets what nothing
+    newer follows."""
 
     patterns: Sequence[Pattern]
     required: set[int]
     soft: bool
+    at: int
     received: set[int] = field(default_factory=set)
 
 
@@ -118,7 +120,10 @@ class Watched:
         self.gaps.append((since.offset, until))
 
     def _topics(self, found: Object) -> None:
-        position = self.machine.offset(found["position"])
+        replay = self.changes.pop(0)
+        position = replay.at
+        # Without a position nobody can resume there, past what is still to be replayed.
+        assert "position" not in found or self.machine.offset(found["position"]) == position
         self.check_up_to(position)
         patterns = parse_patterns(found["topics"])
         self.segments.append((position, patterns))
@@ -129,7 +134,6 @@ class Watched:
         for earlier in self.replays:
             earlier.patterns = [pattern for pattern in earlier.patterns if pattern in patterns]
             earlier.required = {o for o in earlier.required if _wanted(self.machine.history[o], earlier.patterns)}
-        replay = self.changes.pop(0)
         replay.required = {offset for offset in replay.required if offset <= position}
         self.replays.append(replay)
 
@@ -336,7 +340,8 @@ class RouterMachine(RuleBasedStateMachine):
             wanted = {offset for offset, message in self.history.items() if _wanted(message, added)}
             required = newest or {offset for offset in wanted - excused if offset > start}
             soft = bool(newest)
-        client.watched.changes.append(Replay(added, required, soft))
+        at = self.house.router.position_of(client.subscriber.subscription)
+        client.watched.changes.append(Replay(added, required, soft, at))
         client.subscriber.change(*(pattern.text for pattern in new), since=since)
 
     @precondition(lambda self: self.clients)
