@@ -257,18 +257,18 @@ class House:
     def left_behind(self) -> dict[str, Any]:
         """What there still is that only subscribers need. Empty once all have gone and the last turn is over."""
         router = self.router
-        index = router._audiences._index
+        index = router._turns.audiences._index
         found = {
             "streams": router.streams,
-            "audiences": router._audiences._by_key,
+            "audiences": router._turns.audiences._by_key,
             "exact patterns": index._exact,
             "wildcard patterns": index._root.below,
             "remembered topics": index._remembered,
-            "marked rows": router._marked,
-            "readers": router._readers,
-            "stuck": router._stuck,
-            "waits": router._waits,
-            "pages": router._pages._made,
+            "marked rows": router._turns._marked,
+            "readers": router._turns._readers,
+            "stuck": router._waits._stuck,
+            "waits": router._waits._polls,
+            "pages": router._turns.pages._made,
             "calls": [call for call in self.clock.getDelayedCalls() if call is not router._sweeping.call],
         }
         return {name: value for name, value in found.items() if value}

@@ -313,10 +313,10 @@ def left_behind(router: Router, site: CometSite) -> dict[str, Any]:
     """What a router and a site keep for the connections there are."""
     found = {
         "streams": router.streams,
-        "audiences": list(router._audiences),
-        "readers": router._readers,
-        "stuck": router._stuck,
-        "waits": [waits for waits in router._waits.values() if waits],
+        "audiences": list(router._turns.audiences),
+        "readers": router._turns._readers,
+        "stuck": router._waits._stuck,
+        "waits": [waits for waits in router._waits._polls.values() if waits],
         "deadlines": site._deadlines,
     }
     return {name: value for name, value in found.items() if value}

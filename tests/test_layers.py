@@ -28,6 +28,8 @@ LAYERS = (
     "audiences",
     "pages",
     "delivery",
+    "waits",
+    "turns",
     "router",
     "framing",
     "store",

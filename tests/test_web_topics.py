@@ -500,7 +500,7 @@ def test_equal_requests_are_looked_at_once(face: Face) -> None:
     for target in ("/topics/a/1?transport=sse", "/topics/a/2?transport=sse"):
         for _ in range(3):
             face.held(get(target))
-    assert len(face.router._audiences) == 2
+    assert len(face.router._turns.audiences) == 2
     face.held(get("/topics/a/1", "Accept: text/event-stream"))
-    assert len(face.router._audiences) == 2
+    assert len(face.router._turns.audiences) == 2
     assert face.ask(asking("GET", "/topics/a/1?transport=sse&x=1")).code == "bad_parameter"

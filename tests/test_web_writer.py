@@ -440,7 +440,7 @@ async def test_an_ended_stream_whose_client_never_reads_is_dropped(monkeypatch: 
         client = await face.client(get("/topics/a?transport=stream"), receive_buffer=4096)
         await until(lambda: len(face.router.streams) == 1)
         await face.router.publish([Draft("a", b"x" * (1 << 20))])
-        await until(lambda: bool(face.router._stuck))
+        await until(lambda: bool(face.router._waits._stuck))
         (subscription,) = face.router.streams.values()
         face.router.end(subscription, "ended")
         assert not left_behind(face.router, face.site)
@@ -504,7 +504,7 @@ async def test_over_tls_everything_is_the_same() -> None:
         assert beneath.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * 4096
         for number in range(100):
             await face.router.publish([_draft(number)])
-            await until(lambda: not face.router._marked)
+            await until(lambda: not face.router._turns._marked)
         assert face.metrics.slow > 0
         await until(lambda: slow.read().count(b'"topic":"a","time":') == 100)
         numbers = [int(piece[:5]) for piece in slow.data.split(b'"data":"')[1:]]

@@ -87,7 +87,7 @@ async def test_who_leaves_without_having_read_is_noticed(transport: str, leave: 
         clients = [await face.client(HELD[transport], receive_buffer=4096) for _ in range(3)]
         await until(lambda: len(face.router.streams) == 3)
         await face.router.publish([Draft("a", b"x" * (1 << 20))])
-        await until(lambda: len(face.router._stuck) == 3)
+        await until(lambda: len(face.router._waits._stuck) == 3)
         for client in clients:
             leave(client)
         await face.freed()
