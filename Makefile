@@ -1,6 +1,7 @@
 # make run   install into .venv and start Comet on its defaults
 # make test  install what the tests need and run the whole gate
 # make docs  build the documentation into docs/_build
+# make bench measure the daemon beside its peers (half an hour; for less see bench/README.rst)
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 DOCS := docs/_build
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint types unit docs tools clean
+.PHONY: run test lint types unit docs bench tools clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/twistd -n --pidfile= comet
@@ -43,11 +44,16 @@ $(VENV)/test.stamp: setup.cfg pyproject.toml | $(VENV)/bin/pip
 	$(BIN)/pip install -q -e '.[test]'
 	@touch $@ $(VENV)/run.stamp
 
-# What the tests drive from outside; where something is missing and cannot be installed, its tests say so.
+bench: $(VENV)/run.stamp
+	$(BIN)/python -m bench
+
+# What the tests drive from outside; where something is missing and cannot be installed, its tests fail and say so.
 tools:
 	@command -v redis-cli >/dev/null || .ci/apt redis-tools || :
 	@command -v nc >/dev/null || .ci/apt netcat-openbsd || :
 	@command -v curl >/dev/null || .ci/apt curl || :
+	@command -v vmstat >/dev/null || .ci/apt procps || :
+	@command -v cc >/dev/null || .ci/apt build-essential || :
 	@command -v chromium >/dev/null || .ci/apt chromium || :
 
 clean:

@@ -206,6 +206,8 @@ class Audience:
 
     def block(self, start: int, epoch: str, end: int) -> Block:
         """The news from ``start`` on as bytes: all of them, or as many as a block holds. ``end`` is the log's end."""
+        if len(self.rows) == 1:
+            return self._made(start, epoch, end)
         block = self._block
         if block is None or block.start != start or not (block.full or block.stop == self.heard):
             block = self._block = self._made(start, epoch, end)
@@ -215,25 +217,36 @@ class Audience:
         """The news are not what they were."""
         self._block = None
 
+    def forget_old_news(self) -> None:
+        """Let go of the news, if every row has them."""
+        for row in self.rows:
+            if row.sent != self.heard:
+                return
+        self.news.clear()
+        self.news_bytes = 0
+        self._block = None
+
     def forget_news(self) -> None:
-        """Let go of the news, which every row has."""
+        """Let go of the news: every row has them, or reads them from the log."""
         self.news = []
         self.news_bytes = 0
         self._block = None
 
     def _made(self, start: int, epoch: str, end: int) -> Block:
-        news, framing = self.news, self.key.framing
-        first = self.heard - len(news)
+        news, heard, key = self.news, self.heard, self.key
+        first = heard - len(news)
         if start > first:
             news = news[start - first :]
         taken = news if self.news_bytes <= PAGE_BYTES else _as_many_as_fit(news)
-        stop = start + len(taken)
-        full = stop != self.heard
-        messages = newest_per_topic(taken) if self.key.conflate else taken
+        count = len(taken)
+        stop = start + count
+        full = stop != heard
+        messages = newest_per_topic(taken) if key.conflate else taken
         offset = taken[-1].offset if full else end
         page = Page(messages, Position(epoch, offset))
-        conflated = len(taken) - len(messages)
-        return Block(start, stop, full, framing.page(page), len(messages), conflated, offset, framing.after(page))
+        conflated = count - len(messages)
+        framing = key.framing
+        return Block(start, stop, full, framing.page(page), count - conflated, conflated, offset, framing.after(page))
 
 
 def newest_per_topic(messages: Iterable[Message]) -> list[Message]:
@@ -245,23 +258,24 @@ def newest_per_topic(messages: Iterable[Message]) -> list[Message]:
     return list(newest.values())
 
 
-def send_all(descriptors: array[int], data: bytes) -> list[tuple[int, int]]:
-    """Send ``data`` to each socket of ``descriptors``, which are non-blocking.
+def send_all(descriptors: array[int], pieces: Iterable[bytes]) -> list[tuple[int, int]]:
+    """Send each of ``pieces`` to the socket of the same place in ``descriptors``; the sockets are non-blocking.
 
     Returns ``(index, sent)`` of each that did not take all of it, by rising index; for one that failed ``sent`` is its
     error number, negated. This is the loop that fan-out consists of: 10,000 turns of it a message.
     """
     short: list[tuple[int, int]] = []
-    size = len(data)
     write = os.write
-    for index, descriptor in enumerate(descriptors):
+    index = 0
+    for descriptor, piece in zip(descriptors, pieces, strict=True):
         try:
-            sent = write(descriptor, data)
+            sent = write(descriptor, piece)
         except OSError as error:
             short.append((index, -(error.errno or 1)))
         else:
-            if sent != size:
+            if sent != len(piece):
                 short.append((index, sent))
+        index += 1  # noqa: SIM113  # enumerate would make a tuple in a tuple for each
     return short
 
 

@@ -8,13 +8,17 @@ The router knows neither; it calls these functions at five moments and offers th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from errno import EAGAIN
 from typing import Protocol
 
-from comet.audience import Row, Subscription, send_all
+from comet.audience import Row, Subscription
 from comet.control import Bye, Control
 from comet.interfaces import Writer
 from comet.message import Page
+
+Short = Sequence[tuple[int, int]]
+"""Those of a row that did not take all: index and bytes sent, or the error number, negated."""
 
 
 class Moves(Protocol):
@@ -48,9 +52,12 @@ class Moves(Protocol):
 class Delivery(Protocol):
     """The five moments."""
 
-    def spend_block(self, moves: Moves, row: Row, data: bytes, offset: int) -> int:
-        """Give every member of ``row`` the block ``data``, with which it has everything up to ``offset``. Returns how
-        many took nothing of it."""
+    def spend_block(self, moves: Moves, row: Row, data: bytes, offset: int, short: Short) -> int:
+        """Give every member of ``row`` the block ``data``, with which it has everything up to ``offset``.
+
+        To a row with descriptors it was sent already, and ``short`` has those members that did not take all of it. Of
+        other rows each writer is given it. Returns how many took nothing of it.
+        """
 
     def spend_page(self, moves: Moves, subscription: Subscription, data: bytes, page: Page) -> None:
         """Give a reading, drained subscription the bytes of its next page (or of its opening)."""
@@ -68,13 +75,12 @@ class Delivery(Protocol):
 class Streaming:
     """Messages follow each other on a response that stays open."""
 
-    def spend_block(self, moves: Moves, row: Row, data: bytes, offset: int) -> int:
+    def spend_block(self, moves: Moves, row: Row, data: bytes, offset: int, short: Short) -> int:
         if row.descriptors is None:
             behind = [member for member in row.members if not member.writer.write(data)]
             for member in behind:
                 moves.fall_behind(member, offset)
             return 0
-        short = send_all(row.descriptors, data)
         without = 0
         # Backwards, because the last member takes the place of one that leaves.
         for index, sent in reversed(short):
@@ -123,12 +129,12 @@ class Streaming:
 class OneShot:
     """The first page that has something is the whole response."""
 
-    def spend_block(self, moves: Moves, row: Row, data: bytes, offset: int) -> int:  # noqa: ARG002
-        short = dict(send_all(row.descriptors, data)) if row.descriptors is not None else {}
-        none_sent = 0 if row.descriptors is None else len(data)
+    def spend_block(self, moves: Moves, row: Row, data: bytes, offset: int, short: Short) -> int:  # noqa: ARG002
+        otherwise = 0 if row.descriptors is None else len(data)
+        sent_to = dict(short)
         for index, member in enumerate(row.clear()):
             moves.detach(member)
-            sent = short.get(index, none_sent)
+            sent = sent_to.get(index, otherwise)
             if sent < 0 and sent != -EAGAIN:
                 member.writer.abort()
                 continue

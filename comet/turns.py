@@ -7,13 +7,16 @@ subscriptions change their seats: live in a row, or reading; a delivery says whi
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Sequence
 
-from comet.audience import NEWS, NEWS_BYTES, Audience, Key, Row, Subscription, newest_per_topic
+from msgspec import Struct
+
+from comet.audience import NEWS, NEWS_BYTES, Audience, Block, Key, Row, Subscription, newest_per_topic, send_all
 from comet.audiences import Audiences
 from comet.control import Beat
-from comet.delivery import Delivery
+from comet.delivery import Delivery, Short
 from comet.interfaces import Clock, Writer
 from comet.log import Log
 from comet.message import Message, Page
@@ -26,6 +29,14 @@ SENDS = 2_000
 
 PAGES = 200
 """Pages that one turn hands to readers."""
+
+
+class Flush(Struct, frozen=True, gc=False):
+    """What a row is about to be given: ``data``, made of ``block``; a heartbeat if that is None."""
+
+    row: Row
+    data: bytes
+    block: Block | None
 
 
 class Turns:
@@ -190,63 +201,91 @@ class Turns:
     def run(self) -> None:
         """Flush marked rows and serve readers, as far as one turn goes."""
         self._due = False
-        now = self._clock.seconds()
-        sends = SENDS
-        marked = self._marked
-        while marked and sends > 0:
-            row = marked.popleft()
-            sends -= len(row.members) + 1
-            self._flush(row, now)
+        if self._marked:
+            self._flush_marked()
         for _ in range(min(PAGES, len(self._readers))):
             self._serve(self._readers.popleft())
         self.pages.forget()
-        if marked or self._readers:
+        if self._marked or self._readers:
             self._arrange_turn()
 
-    def _flush(self, row: Row, now: float) -> None:
-        if not row.queued:  # emptied since
-            return
-        audience = row.audience
-        row.queued = False
-        audience.queued -= 1
-        if row.sent != audience.heard:
-            audience.wrote = now
-            self._flush_news(audience, row)
-        elif row.beat:
-            self._flush_beat(audience, row)
-        row.beat = False
-        if not audience.queued and audience.news:
-            for each in audience.rows:
-                if each.sent != audience.heard:
-                    return
-            audience.forget_news()
+    def _flush_marked(self) -> None:
+        """Make the bytes of all rows first, then send them in one loop: a client that wakes up for the first of many
+        sends is awake for the others, which saves the kernel waking it each time (a third of the cost of a publish
+        when each has one subscriber)."""
+        flushes = self._next_flushes()
+        descriptors: array[int] = array("i")
+        pieces: list[bytes] = []
+        for flush in flushes:
+            direct = flush.row.descriptors
+            if direct is not None:
+                descriptors += direct
+                pieces += [flush.data] * len(direct)
+        short = deque(send_all(descriptors, pieces))
+        first = 0
+        for flush in flushes:
+            direct = flush.row.descriptors
+            end = first + (0 if direct is None else len(direct))
+            mine = []
+            while short and short[0][0] < end:
+                index, sent = short.popleft()
+                mine.append((index - first, sent))
+            first = end
+            self._settle(flush, mine)
 
-    def _flush_news(self, audience: Audience, row: Row) -> None:
-        key, tally = audience.key, audience.tally
-        block = audience.block(row.sent, self._log.epoch, self._log.end)
+    def _next_flushes(self) -> list[Flush]:
+        """Take as many of the marked rows as one turn flushes, with what each is to be given."""
+        now = self._clock.seconds()
+        epoch, end = self._log.epoch, self._log.end
+        flushes: list[Flush] = []
+        marked, sends = self._marked, SENDS
+        while marked and sends > 0:
+            row = marked.popleft()
+            if not row.queued:  # emptied since
+                continue
+            audience = row.audience
+            row.queued = False
+            audience.queued -= 1
+            sends -= len(row.members)
+            if row.sent != audience.heard:
+                audience.wrote = now
+                block = audience.block(row.sent, epoch, end)
+                flushes.append(Flush(row, block.data, block))
+            elif row.beat:
+                row.position = end
+                beat = audience.key.framing.control(Beat(self._log.position(end))) or self._repeated(audience.key)
+                if beat:
+                    flushes.append(Flush(row, beat, None))
+            row.beat = False
+        return flushes
+
+    def _settle(self, flush: Flush, short: Short) -> None:
+        """Note what became of a flush; ``short`` are those that did not take all."""
+        row, block = flush.row, flush.block
+        audience = row.audience
+        key, taken = audience.key, len(row.members)
+        if block is None:
+            self._metrics.heartbeats += taken
+            key.delivery.spend_block(self, row, flush.data, row.position, short)
+            return
         changes = block.framing is not key.framing and block.framing != key.framing
-        members = list(row.members) if changes else []
-        taken = len(row.members)
-        taken -= key.delivery.spend_block(self, row, block.data, block.offset)
+        members = list(row.members) if changes else ()
+        taken -= key.delivery.spend_block(self, row, block.data, block.offset, short)
         row.sent = block.stop
         row.position = block.offset
+        tally = audience.tally
         tally.messages += block.messages * taken
         tally.bytes += len(block.data) * taken
         if block.conflated:
             self._metrics.conflated += block.conflated * taken
         if changes:
             self._reframe(members, key._replace(framing=block.framing), block.offset)
-        elif row.sent != audience.heard and row.members:
+        elif block.full and row.members:
             row.queued = True
             audience.queued += 1
             self._marked.append(row)
-
-    def _flush_beat(self, audience: Audience, row: Row) -> None:
-        data = audience.key.framing.control(Beat(self._log.position(self._log.end))) or self._repeated(audience.key)
-        row.position = self._log.end
-        if data:
-            self._metrics.heartbeats += len(row.members)
-            audience.key.delivery.spend_block(self, row, data, self._log.end)
+        if not audience.queued:
+            audience.forget_old_news()
 
     def _repeated(self, key: Key) -> bytes:
         """The newest message once more, for a format that cannot say that nothing happened (an image is shown again,

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from twisted.internet import reactor
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from tests.daemons import Daemon, running
+
+# The gate must come to the same result each time; HYPOTHESIS_PROFILE=search looks for what it does not know yet.
+hypothesis.settings.register_profile("gate", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("search", deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 
 def pytest_collection_finish() -> None:

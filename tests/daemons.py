@@ -90,7 +90,9 @@ def running(*options: str) -> Iterator[Daemon]:
         watchdog = threading.Timer(LONGEST, process.kill)
         watchdog.start()
         try:
-            yield _listening(process)
+            daemon = _listening(process)
+            watchdog.cancel()
+            yield daemon
         finally:
             watchdog.cancel()
             process.kill()

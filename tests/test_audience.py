@@ -150,10 +150,10 @@ def test_send_all_tells_who_did_not_take_everything() -> None:
         writers[1].fill()
         writers[3].break_()
         descriptors = array("i", [writer.descriptor for writer in writers])
-        assert send_all(descriptors, b"hello") == [(1, -errno.EAGAIN), (3, -errno.EPIPE)]
+        assert send_all(descriptors, [b"hello"] * len(descriptors)) == [(1, -errno.EAGAIN), (3, -errno.EPIPE)]
         assert [bytes(writers[index].arrived()) for index in (0, 2, 4, 5)] == [b"hello"] * 4
         large = b"x" * 1_000_000
-        short = dict(send_all(array("i", [writers[0].descriptor]), large))
+        short = dict(send_all(array("i", [writers[0].descriptor]), [large]))
         assert 0 < short[0] < len(large)
         assert len(writers[0].arrived()) == short[0]
     finally:

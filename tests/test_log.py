@@ -146,7 +146,8 @@ class LogMachine(RuleBasedStateMachine):
     @rule(patterns=wishes)
     def now_and_last(self, patterns: tuple[Pattern, ...]) -> None:
         assert self.log.start("now", patterns) == Start(self.log.end)
-        assert self.log.start("last", patterns) == Start(self.log.end, snapshot=True)
+        start = self.log.start("last", patterns)
+        assert (start.after, start.gap, start.snapshot) == (self.log.end, None, True)
 
     @precondition(lambda self: hasattr(self, "log"))
     @invariant()

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 import comet.audience
-import comet.router
+import comet.turns
 from comet.errors import CometError, Draining, StoreFailed, TooManyKeys, TooManyStreams, UnknownStream
 from comet.message import Draft, Message, Position
 from tests.fakes import EPOCH, House, SocketWriter, Subscriber, offset_of, offsets, until
@@ -196,7 +196,7 @@ def test_row_that_empties_before_its_flush_holds_nothing_up(house: House) -> Non
 def test_large_crowd_is_flushed_in_slices(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large audience does not keep the reactor from its other work: a turn makes a bounded number of writes."""
     monkeypatch.setattr(comet.audience, "ROW", 2)
-    monkeypatch.setattr(comet.router, "SENDS", 3)
+    monkeypatch.setattr(comet.turns, "SENDS", 3)
     crowd = [Subscriber(house, "news") for _ in range(10)]
     house.publish_only(("news", "one"))
     reached = []
@@ -211,7 +211,7 @@ def test_large_crowd_is_flushed_in_slices(house: House, monkeypatch: pytest.Monk
 
 def test_readers_are_served_in_slices(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many who read history at once get a bounded number of pages a turn."""
-    monkeypatch.setattr(comet.router, "PAGES", 2)
+    monkeypatch.setattr(comet.turns, "PAGES", 2)
     house.publish(*[("news", str(number)) for number in range(4)])
     crowd = [Subscriber(house, "news", since="first", limit=1) for _ in range(4)]
     house.clock.step()
@@ -231,7 +231,7 @@ def test_large_news_come_in_several_blocks(house: House) -> None:
 @pytest.mark.parametrize("conflate", [False, True])
 def test_news_are_not_kept_without_bound(house: House, conflate: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """An audience that cannot be flushed for long keeps a bounded amount of news; nobody loses any."""
-    monkeypatch.setattr(comet.router, "NEWS", 10)
+    monkeypatch.setattr(comet.turns, "NEWS", 10)
     crowd = [Subscriber(house, "news/*", conflate=conflate, pace=60.0) for _ in range(3)]
     for number in range(1, 36):
         house.publish_only((f"news/{number % 20 if number < 25 else 0}", str(number)))

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 import comet.audience
 import comet.log
-import comet.router
+import comet.turns
 from comet.errors import StoreFailed
 from comet.log import MESSAGE_BYTES, Since
 from comet.message import Draft, Message, Position
@@ -204,9 +204,9 @@ class RouterMachine(RuleBasedStateMachine):
         for module, name, value in (
             (comet.audience, "ROW", 2),
             (comet.audience, "PAGE_BYTES", 30),
-            (comet.router, "SENDS", 3),
-            (comet.router, "PAGES", 2),
-            (comet.router, "NEWS", 6),
+            (comet.turns, "SENDS", 3),
+            (comet.turns, "PAGES", 2),
+            (comet.turns, "NEWS", 6),
             (comet.log, "PAGE_BYTES", 40),
             (comet.log, "SCAN", 4),
             (comet.log, "LOOK_BACK", 6),

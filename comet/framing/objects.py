@@ -13,6 +13,7 @@ a message.
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import lru_cache
 
 import msgspec
 
@@ -40,11 +41,17 @@ def message_object(epoch: bytes, message: Message) -> bytes:
             value = encode(value.decode())
         except UnicodeDecodeError:
             member, value = b"data64", b'"%b"' % b64encode(value)
-    return b'{"id":"%b-%d","topic":%b,"time":%.3f,"%b":%b}' % (
+    return b'{"id":"%b-%d","topic":%b,"time":%b,"%b":%b}' % (
         epoch,
         message.offset,
         encode(message.topic),
-        message.time,
+        _written(message.time),
         member,
         value,
     )
+
+
+@lru_cache(maxsize=64)
+def _written(time: float) -> bytes:
+    """``time`` with three decimals; the messages of a batch share theirs."""
+    return b"%.3f" % time
