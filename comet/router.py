@@ -120,8 +120,8 @@ class Router:
     def subscribe(self, interest: Interest, writer: Writer, head: bytes = b"") -> Subscription:
         """Open a subscription on ``writer``; ``head`` is written before anything else.
 
-        Returns it, unless the writer has been finished already (a poll that had its answer at once): the caller tells
-        :meth:`gone` when the client goes. Raises :exc:`~comet.errors.TooManyStreams` or
+        Returns it; one that had its whole answer at once is over already. The caller tells :meth:`gone` when the client
+        goes. Raises :exc:`~comet.errors.TooManyStreams` or
         :exc:`~comet.errors.Draining`, and then nothing was written.
         """
         self.check_room()
