@@ -21,6 +21,7 @@ import binascii
 from base64 import b64decode
 from collections.abc import Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -321,6 +322,7 @@ class Session:
             writer.finish()
 
 
+@lru_cache(maxsize=16)  # the farewell of each connection is the same
 def _close_frame(code: int, reason: str) -> bytes:
     return bytes(FrameProtocol(client=False, extensions=[]).close(code, reason))
 
