@@ -100,7 +100,8 @@ def test_contents(built: Path, tree: Path) -> None:
     """The wheel has every file of the package, the plugin, and nothing else of ``twisted``."""
     [wheel] = built.glob("comet?push-*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    package = {path.relative_to(tree).as_posix() for path in (tree / "comet").rglob("*") if path.is_file()}
+    files = [path for path in (tree / "comet").rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
+    package = {path.relative_to(tree).as_posix() for path in files}
     assert names == {*package, "twisted/plugins/comet_plugin.py"}
 
 
