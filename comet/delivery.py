@@ -3,7 +3,8 @@
 **Streaming**: the response stays open. A block that does not fit makes the subscription a reader again.
 **One-shot**: the first messages are the whole response (long poll). All pollers of an audience get the same bytes.
 
-The router knows neither; it calls these functions at five moments and offers them the few moves of :class:`Moves`.
+Whoever seats subscriptions (``turns.py``) knows neither; it calls these functions at five moments, and offers them the
+few moves of :class:`Moves`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Short = Sequence[tuple[int, int]]
 
 
 class Moves(Protocol):
-    """What a delivery may do with a subscription; the router implements it."""
+    """What a delivery may do with a subscription; :class:`comet.turns.Turns` implements it."""
 
     def fall_behind(self, subscription: Subscription, cursor: int) -> None:
         """Make a live subscription a reading one that has everything up to ``cursor`` and waits to be drained."""

@@ -11,7 +11,8 @@ from comet.log import Log, Replay
 from comet.message import Gap, Page
 from comet.metrics import Metrics
 
-REMEMBERED = 256
+REMEMBERED = 64
+"""Pages that are kept for the turn. One can have a megabyte, if its messages are many and tiny."""
 
 
 class Pages:

@@ -9,9 +9,10 @@
     data: {"id":"5f0c1a2b-1042","topic":"auction/7","time":1790000000.123,"data":"sold"}
 
 Every block ends in an empty line. Control is an event ``comet`` (never ``open`` or ``error``, which EventSource fires
-itself) and carries its position as ``id``, so that a browser which reconnects has been told. A heartbeat has no data:
-browsers dispatch nothing, yet remember the id. With the format ``raw`` the data is the payload alone, one ``data`` line
-per line; a payload that is not UTF-8, which this format cannot carry, comes in base64 as an event ``data64``.
+itself) and carries as ``id`` the position to resume from, if it has one: a gap has none, because retained messages may
+stand in it. A heartbeat has no data: browsers dispatch nothing, yet remember the id. With the format ``raw`` the data
+is the payload alone, one ``data`` line per line; a payload that is not UTF-8, which this format cannot carry, comes in
+base64 as an event ``data64``.
 
 The traps: a payload that forges a field, since a lone CR ends a line as well as LF and CRLF do (a raw payload reads
 back with LF for each); and a block of ``retry`` alone, which some clients take for an empty message.

@@ -30,7 +30,8 @@ from comet.web.resources import Leaf
 from comet.web.websocket import accept_websocket, wants_websocket
 from comet.web.writer import AnswerWriter, make_writer
 
-REMEMBERED = 1_024
+REMEMBERED = 256
+"""Requests whose negotiation is remembered; each can be as large as ``max-head``."""
 
 _FURTHER = {
     # User payloads must not become a page of this origin that can do anything; the frame is for the one parent.

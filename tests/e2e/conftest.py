@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.daemons import ANYWHERE, TWISTD, Daemon, environment
+from tests.daemons import Daemon, running
 from tests.e2e.browser import Browser
 from tests.e2e.tools import path_of
 
@@ -22,23 +19,12 @@ SETTINGS = ("--retain-messages", "100000", "--send-buffer", "64KiB")
 @pytest.fixture(scope="session")
 def daemon() -> Iterator[Daemon]:
     """A daemon on ports of its own, for as long as the tests take; shared, so each test takes topics of its own."""
-    with subprocess.Popen(
-        [sys.executable, *TWISTD, "-n", "--pidfile=", "comet", *ANYWHERE, *SETTINGS],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-    ) as process:
-        try:
-            daemon = _listening(process)
-            yield daemon
-            assert daemon.end() == 0
-            log = "".join(daemon.log)
-            assert "Traceback" not in log, log
-            assert "Unhandled" not in log, log
-        finally:
-            process.kill()
+    with running(*SETTINGS) as daemon:
+        yield daemon
+        assert daemon.end() == 0
+        log = "".join(daemon.log)
+        assert "Traceback" not in log, log
+        assert "Unhandled" not in log, log
 
 
 @pytest.fixture(scope="session")
@@ -53,19 +39,3 @@ def topic(request: pytest.FixtureRequest) -> str:
     """A topic that no other test uses."""
     name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
     return f"{Path(request.node.path).stem}/{name}"
-
-
-def _listening(process: subprocess.Popen[str]) -> Daemon:
-    assert process.stdout is not None
-    log: list[str] = []
-    where: dict[str, str] = {}
-    while "publish" not in where:
-        line = process.stdout.readline()
-        assert line, f"the daemon ended: {''.join(log)}"
-        log.append(line)
-        words = line.split()
-        where |= {
-            word: words[-1].removeprefix("http://").rstrip("/") for word in words if word in ("console", "publish")
-        }
-    threading.Thread(target=lambda: log.extend(process.stdout or ()), daemon=True).start()
-    return Daemon(process, where["console"], where["publish"], log)
