@@ -20,9 +20,9 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("serve", "comet.serve", "run the daemon in the foreground"),
-    Command("pub", "comet.pub", "publish a message, or each line of a pipe"),
-    Command("sub", "comet.sub", "subscribe, and print what comes"),
+    Command("serve", "comet.commands.serve", "run the daemon in the foreground"),
+    Command("pub", "comet.commands.pub", "publish a message, or each line of a pipe"),
+    Command("sub", "comet.commands.sub", "subscribe, and print what comes"),
 )
 
 

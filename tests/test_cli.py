@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comet.pub import Lines, NotRESP, Replies, Reply
-from comet.sub import Line
+from comet.commands.pub import Lines, NotRESP, Replies, Reply
+from comet.commands.sub import Line
 from tests.daemons import LONGEST, Daemon, Ended, command, environment
 
 COMET = ("-c", "import sys; from comet.cli import main; sys.argv[0] = 'comet'; sys.exit(main())")
@@ -120,9 +120,8 @@ def test_mistake(arguments: Sequence[str], said: str) -> None:
 
 def test_starts_fast() -> None:
     """The commands for clients do not import Twisted, which takes longer than publishing does."""
-    ended = command(
-        "-c", "import sys, comet.cli, comet.pub, comet.sub; print([name for name in sys.modules if 'twisted' in name])"
-    )
+    modules = "comet.cli, comet.commands.pub, comet.commands.sub"
+    ended = command("-c", f"import sys, {modules}; print([name for name in sys.modules if 'twisted' in name])")
     assert ended.out == "[]\n"
 
 

@@ -36,14 +36,12 @@ LAYERS = (
     "transports",
     "resp",
     "web",
+    "publish",
     "client",
     "listening",
     "service",
     "tap",
-    "arguments",
-    "serve",
-    "pub",
-    "sub",
+    "commands",
     "cli",
 )
 
@@ -54,8 +52,8 @@ PURE_FILES = (
 )
 """Nothing of Twisted, no clock, no environment, no sockets."""
 
-FAST = ("arguments", "pub", "sub", "cli")
-"""Commands that must start at once: nothing of Twisted either."""
+SLOW = ("commands/serve.py",)
+"""Of the commands, those that may take their time to start, because they run a reactor."""
 
 OUTSIDE = ("time", "os", "socket", "select", "subprocess", "threading", "random", "secrets")
 REACTOR_USERS = ("tap", "service")
@@ -120,9 +118,14 @@ def test_the_core_is_pure(path: Path) -> None:
     assert not outside
 
 
-@pytest.mark.parametrize("path", [path for path in modules() if layer_at(path) in FAST], ids=name_of)
+def is_fast(path: Path) -> bool:
+    """Whether ``path`` must start at once."""
+    return layer_at(path) in ("publish", "commands", "cli") and name_of(path) not in SLOW
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if is_fast(path)], ids=name_of)
 def test_commands_start_fast(path: Path) -> None:
-    """The commands for clients import nothing of Twisted."""
+    """The commands for clients, and the blocking publisher, import nothing of Twisted."""
     assert not [name for name in imported(path) if name.split(".")[0] in ("twisted", "klein", "treq")]
 
 

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 import msgspec
 
-from comet.arguments import Parser, reason
+from comet.commands.arguments import Parser, reason
 
 LONGEST_PAUSE = 8.0
 """The most seconds between two attempts to reconnect."""

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from comet.arguments import Parser, reason
+from comet.commands.arguments import Parser, reason
 
 PATIENCE = 30.0
 """Seconds without any progress after which the daemon is given up."""
