@@ -53,8 +53,18 @@ tools:
 	@command -v nc >/dev/null || .ci/apt netcat-openbsd || :
 	@command -v curl >/dev/null || .ci/apt curl || :
 	@command -v vmstat >/dev/null || .ci/apt procps || :
+	@command -v tmux >/dev/null || .ci/apt tmux || :
 	@command -v cc >/dev/null || .ci/apt build-essential || :
+	@command -v tmux >/dev/null || .ci/apt tmux || :
 	@command -v chromium >/dev/null || .ci/apt chromium || :
+	@PATH="$$PATH:/usr/sbin"; command -v nginx >/dev/null || .ci/apt nginx || :
+	@PATH="$$PATH:/usr/sbin"; command -v haproxy >/dev/null || .ci/apt haproxy || :
+	@PATH="$$PATH:/usr/sbin"; command -v apache2 >/dev/null || .ci/apt apache2-bin || :
+	@PATH="$$PATH:/usr/sbin"; command -v varnishd >/dev/null || .ci/apt varnish || :
+	@PATH="$$PATH:/usr/sbin"; command -v squid >/dev/null || .ci/apt squid || :
+	@command -v npm >/dev/null || .ci/apt npm || :
+	@command -v systemd-analyze >/dev/null || .ci/apt systemd || :
+	@command -v promtool >/dev/null || .ci/apt prometheus || :
 
 clean:
 	rm -rf $(VENV) $(DOCS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -114,6 +114,7 @@ class Row:
 
     def add(self, subscription: Subscription) -> None:
         """Seat ``subscription``, which has all that the row has."""
+        self.audience.tally.live += 1
         subscription.row = self
         subscription.index = len(self.members)
         self.members.append(subscription)
@@ -122,6 +123,7 @@ class Row:
 
     def remove(self, subscription: Subscription) -> None:
         """Unseat ``subscription``; the last member takes its place."""
+        self.audience.tally.live -= 1
         last = self.members.pop()
         if last is not subscription:
             last.index = subscription.index
@@ -142,6 +144,7 @@ class Row:
     def clear(self) -> list[Subscription]:
         """Unseat everybody, and return them."""
         members, self.members = self.members, []
+        self.audience.tally.live -= len(members)
         if self.descriptors is not None:
             self.descriptors = array("i")
         for member in members:

@@ -35,11 +35,13 @@ class Audiences:
             for pattern in key.patterns:
                 self._index.add(pattern, audience)
         audience.size += 1
+        audience.tally.subscriptions += 1
         return audience
 
     def leave(self, audience: Audience) -> None:
         """Note that a member has left ``audience``."""
         audience.size -= 1
+        audience.tally.subscriptions -= 1
         if audience.size:
             return
         del self._by_key[audience.key]

@@ -1,14 +1,15 @@
 """Every setting, once: its default, its help, how it is written and what it may be.
 
-The flags of ``twistd comet``, the ``COMET_*`` variables and the reference page all derive from the fields of
-:class:`Config`. The trap is a setting that is mirrored somewhere and drifts: add a field here, and nothing elsewhere.
+The flags of ``twistd comet``, the ``COMET_*`` variables, the names in a settings file and the reference page all derive
+from the fields of :class:`Config`. The trap is a setting that is mirrored somewhere and drifts: add a field here, and
+nothing elsewhere. Where the values come from is the affair of ``sources.py``; ``reloading.py`` leaves those alone that
+are not ``live``, because they need a new process.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NamedTuple
 
@@ -20,9 +21,6 @@ PREFIX = "COMET_"
 LARGEST_LIMIT = 10_000
 """The most messages that one answer or page may be asked to hold."""
 
-# What Kubernetes sets in every container when a service has a name like "comet" or "comet-http": none of it is ours.
-_KUBERNETES = re.compile(r"COMET_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\w+)?)", re.ASCII)
-
 
 class BadSetting(Exception):
     """A setting that cannot be used. Its text is one line: the name, the value, and what is right."""
@@ -32,9 +30,9 @@ class BadSetting(Exception):
 
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _NAMES = {"ms": "milliseconds", "s": "seconds"}
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h)?", re.ASCII)
+_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?(ms|s|m|h)?", re.ASCII)
 _BYTES = {"": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
-_SIZE = re.compile(r"([0-9]+) ?(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,18}) ?(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*)|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.ASCII)
 _DEFAULT_PORTS = {("http", ":80"), ("https", ":443")}
@@ -54,7 +52,7 @@ def _milliseconds(text: str, plain: str) -> float:
 
 
 def _seconds(text: str) -> float:
-    return _milliseconds(text, "s") / 1000
+    return round(_milliseconds(text, "s") / 1000, 6)  # as precisely as it is written back
 
 
 def _size(text: str) -> int:
@@ -62,6 +60,12 @@ def _size(text: str) -> int:
     if match is None:
         raise ValueError("write bytes, or a number of KiB, MiB or GiB, such as 64KiB")
     return int(match[1]) * _BYTES[(match[2] or "").lower()]
+
+
+def _endpoint(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("write it in UTF-8, without control characters")
+    return text
 
 
 def _host(text: str) -> str:
@@ -84,8 +88,19 @@ def _store(text: str) -> str:
     return text
 
 
+def _socket(text: str) -> str:
+    if text not in ("auto", "none") and not re.fullmatch(r"[@/][^\x00-\x1f]{1,100}", text):
+        raise ValueError("write the path of a UNIX socket, @ and a name, none, or auto")
+    return text
+
+
 STORES = ("memory:",)
 """What ``store`` may be."""
+
+
+LOG_FORMATS = ("human", "json")
+LOG_LEVELS = ("debug", "info", "warn", "error")
+ACCESS_LOGS = ("none", "refused", "all")
 
 
 def _written_milliseconds(value: float) -> str:
@@ -107,31 +122,44 @@ def _written_size(value: int) -> str:
 
 
 class Kind(NamedTuple):
-    """A way to write a value: ``unit`` for people, ``parse`` from text, ``write`` back to it."""
+    """A way to write a value: ``unit`` for people, ``parse`` from text, ``write`` back to it; ``bare`` if it needs no
+    quotes in a settings file, where it is a number, or true or false."""
 
     unit: str
     parse: Callable[[str], Any]
     write: Callable[[Any], str] = str
+    bare: bool = False
 
 
-COUNT = Kind("", _count)
-SECONDS = Kind("seconds", _seconds, _written_seconds)
-MILLISECONDS = Kind("milliseconds", lambda text: round(_milliseconds(text, "ms")), _written_milliseconds)
-SIZE = Kind("bytes", _size, _written_size)
-ENDPOINT = Kind("endpoint", str)
+COUNT = Kind("", _count, bare=True)
+SECONDS = Kind("seconds", _seconds, _written_seconds, bare=True)
+MILLISECONDS = Kind("milliseconds", lambda text: round(_milliseconds(text, "ms")), _written_milliseconds, bare=True)
+SIZE = Kind("bytes", _size, _written_size, bare=True)
+ENDPOINT = Kind("endpoint", _endpoint)
 HOST = Kind("host name", _host)
 ORIGIN = Kind("origin", _origin)
 STORE = Kind("URL", _store)
+SOCKET = Kind("socket", _socket)
+
+
+def _one_of(choices: tuple[str, ...]) -> Kind:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"choose one of {', '.join(choices)}")
+        return text
+
+    return Kind(", ".join(choices), parse)
 
 
 class Setting(NamedTuple):
-    """What the rest of Comet derives from a field of :class:`Config`."""
+    """What the rest of Comet derives from a field of :class:`Config`; ``live`` if it may change while a daemon runs."""
 
     field: str
     default: Any
     help: str
     kind: Kind
     range: tuple[float, float]
+    live: bool
 
     @property
     def name(self) -> str:
@@ -179,8 +207,8 @@ def _seconds_of(default: float, text: str, most: float = 86_400) -> Any:
     return _field(default, text, SECONDS, (0.001, most))
 
 
-def _field(default: Any, text: str, kind: Kind, range_: tuple[float, float] = (0, 0)) -> Any:
-    return field(default=default, metadata={"help": text, "kind": kind, "range": range_})
+def _field(default: Any, text: str, kind: Kind, range_: tuple[float, float] = (0, 0), *, live: bool = True) -> Any:
+    return field(default=default, metadata={"help": text, "kind": kind, "range": range_, "live": live})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,10 +216,13 @@ class Config:
     """What one daemon is told. Durations are in seconds and sizes in bytes unless a help text says otherwise."""
 
     http: tuple[str, ...] = _field(
-        ("tcp:7080:interface=127.0.0.1",), "Where HTTP and WebSocket are served: a Twisted endpoint.", ENDPOINT
+        ("tcp:7080:interface=127.0.0.1",),
+        "Where HTTP and WebSocket are served: a Twisted endpoint.",
+        ENDPOINT,
+        live=False,
     )
     tcp: tuple[str, ...] = _field(
-        ("tcp:7081:interface=127.0.0.1",), "Where publishers speak RESP: a Twisted endpoint.", ENDPOINT
+        ("tcp:7081:interface=127.0.0.1",), "Where publishers speak RESP: a Twisted endpoint.", ENDPOINT, live=False
     )
     host: tuple[str, ...] = _field(
         (), "A further name that HTTP requests may have in Host; the names of the loopback always may.", HOST
@@ -199,7 +230,9 @@ class Config:
     origin: tuple[str, ...] = _field(
         (), "A web origin whose pages may use this daemon, beside its own, such as https://shop.example.", ORIGIN
     )
-    store: str = _field("memory:", "Where messages are kept: memory: forgets them when the daemon stops.", STORE)
+    store: str = _field(
+        "memory:", "Where messages are kept: memory: forgets them when the daemon stops.", STORE, live=False
+    )
 
     retain_messages: int = _count_of(1000, "How many messages are kept per topic.")
     retain_seconds: float = _seconds_of(3600.0, "How long a message is kept.", 10 * 365 * 86_400)
@@ -227,32 +260,28 @@ class Config:
     idle_timeout: float = _seconds_of(75.0, "How long a kept connection may wait for its next request.")
     stall: float = _seconds_of(60.0, "How long a write may stay stuck before the connection is dropped.")
     drain: float = _seconds_of(5.0, "How long held responses have to end when the daemon stops.")
+    spread: float = _field(
+        5.0, "Over how long clients are told to come back when the daemon stops.", SECONDS, (0, 86_400)
+    )
+    handover: str = _field(
+        "auto",
+        "The UNIX socket on which a daemon that is started with --replace takes this one's place: a path, @name for "
+        "one without a file, none, or auto for a name made of http and tcp.",
+        SOCKET,
+        live=False,
+    )
+
+    log_format: str = _field("human", "How lines of the log are written: to be read, or as JSON.", _one_of(LOG_FORMATS))
+    log_level: str = _field("info", "The least level of what is logged.", _one_of(LOG_LEVELS))
+    access_log: str = _field(
+        "refused",
+        "Which requests are logged: those that are refused, all once they are over, or none.",
+        _one_of(ACCESS_LOGS),
+    )
 
     def __post_init__(self) -> None:
         for setting in settings():
             _checked(setting, getattr(self, setting.field), setting.name)
-
-    @classmethod
-    def from_sources(cls, options: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
-        """Return the settings that flags and environment give: an option beats a variable, which beats the default.
-
-        ``options`` has names as they are written after ``--``, and texts, or lists of texts for what repeats; None is
-        as good as absent. Raises :exc:`BadSetting`.
-        """
-        known = {setting.name: setting for setting in settings()}
-        _refuse_unknown(options, known, "--")
-        variables = {setting.variable: setting for setting in known.values()}
-        _refuse_unknown((name for name in environ if _ours(name)), variables, "")
-        values: dict[str, Any] = {}
-        for setting in known.values():
-            if options.get(setting.name) is not None:
-                values[setting.field] = _parsed(setting, options[setting.name], f"--{setting.name}")
-            elif setting.variable in environ:
-                values[setting.field] = _parsed(setting, environ[setting.variable], setting.variable)
-        config = cls(**values)
-        if not config.http and not config.tcp:
-            raise BadSetting("--http and --tcp are both empty: name an endpoint to listen on, such as tcp:7080")
-        return config
 
 
 def settings() -> Iterator[Setting]:
@@ -262,7 +291,8 @@ def settings() -> Iterator[Setting]:
         yield Setting(each.name, each.default, **each.metadata)
 
 
-def _parsed(setting: Setting, text: str | Iterable[str], source: str) -> Any:
+def parsed(setting: Setting, text: str | Iterable[str], source: str) -> Any:
+    """Return the value that ``text`` spells. Raises :exc:`BadSetting`, which calls the setting ``source``."""
     try:
         value = setting.parse(text)
     except ValueError as error:
@@ -280,14 +310,3 @@ def _checked(setting: Setting, value: Any, source: str) -> Any:
 
 def _shown(text: str | Iterable[str]) -> str:
     return shown(text if isinstance(text, str) else " ".join(text))
-
-
-def _ours(variable: str) -> bool:
-    return variable.startswith(PREFIX) and _KUBERNETES.fullmatch(variable) is None
-
-
-def _refuse_unknown(names: Iterable[str], known: Iterable[str], prefix: str) -> None:
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, list(known), 1, 0)[0]
-            raise BadSetting(f"{prefix}{name} is not a setting of Comet; the nearest is {prefix}{near}")

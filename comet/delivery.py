@@ -157,10 +157,12 @@ class OneShot:
             self.wait_over(moves, subscription)
 
     def say(self, moves: Moves, subscription: Subscription, control: Control) -> None:
-        if isinstance(control, Bye):
-            self.wait_over(moves, subscription)
-        else:
+        if not isinstance(control, Bye):
             moves.proceed(subscription)
+            return
+        assert subscription.audience is not None
+        control = control._replace(position=moves.empty_page(subscription).position)
+        self._answer(moves, subscription, subscription.audience.key.framing.control(control))
 
     def wait_over(self, moves: Moves, subscription: Subscription) -> None:
         assert subscription.audience is not None

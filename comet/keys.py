@@ -5,17 +5,34 @@ A key belongs to its topic. Forgetting one early would break its promise, so a f
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
 from comet.errors import TooManyKeys
 from comet.message import Draft
+
+
+class Entry(Struct, frozen=True, gc=False, array_like=True):
+    """That ``key`` got ``offset`` in ``topic``, at ``time`` (seconds since 1970)."""
+
+    topic: str
+    key: str
+    offset: int
+    time: float
 
 
 class Keys:
     """What is remembered: at most ``most`` keys, each for ``window`` seconds."""
 
     def __init__(self, window: float, most: int) -> None:
+        self._offsets: dict[tuple[str, str], tuple[int, float]] = {}
+        self.bound(window, most)
+
+    def bound(self, window: float, most: int) -> None:
+        """Remember at most ``most`` keys from now on, and each, those of before too, for ``window`` seconds."""
         self._window = window
         self._most = most
-        self._offsets: dict[tuple[str, str], tuple[int, float]] = {}
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -35,6 +52,15 @@ class Keys:
         """Undo ``remember``, unless the key has got another offset since."""
         if self.known(draft) == offset:
             del self._offsets[draft.topic, draft.key]
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield what is remembered, the oldest first."""
+        for (topic, key), (offset, time) in self._offsets.items():
+            yield Entry(topic, key, offset, time)
+
+    def restore(self, entries: Iterable[Entry]) -> None:
+        """Remember what others have remembered, before anything else."""
+        self._offsets.update(((each.topic, each.key), (each.offset, each.time)) for each in entries)
 
     def expire(self, now: float) -> None:
         """Let go of the keys whose window is over: they stand in the order in which they came."""

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from comet.errors import BadSince, shown
 from comet.message import Draft, Gap, Message, Position
 from comet.retained import Timeline, Topic, TopicTree
@@ -39,6 +41,19 @@ class Retention(NamedTuple):
     messages: int = 1_000
     seconds: float = 3_600.0
     bytes: int = 256 * 1024 * 1024
+
+
+class Past(Struct, frozen=True):
+    """What another log must know, beside the messages, to go on where this one stands: its ``epoch``, the offset of
+    its newest message and that of the next, the ``time`` of the newest, and what was lost: by topic that has messages
+    (``losses``), and of all other topics (``forgotten``)."""
+
+    epoch: str
+    end: int
+    next_offset: int
+    time: float
+    forgotten: int
+    losses: dict[str, int]
 
 
 Since = str | int | Position
@@ -92,6 +107,9 @@ class Log:
     def __init__(self, epoch: str, retention: Retention) -> None:
         self.epoch = epoch
         self.retention = retention
+        # What the messages may come to: more than the retention says while what is too much goes step by step.
+        self._ceiling = retention.bytes
+        self._crowded: list[Topic] = []
         self.end = 0
         """The offset of the newest message; 0 before the first."""
         self.bytes = 0
@@ -143,7 +161,7 @@ class Log:
             if len(topic) > most:
                 self._lose(topic)
         self._next = max(self._next, self.end + 1)
-        while self.bytes > self.retention.bytes:
+        while self.bytes > self._ceiling:
             self._lose_oldest()
 
     def restore(self, messages: Sequence[Message]) -> None:
@@ -153,8 +171,37 @@ class Log:
             self._time = messages[-1].time
             self.extend(messages)
 
+    def past(self) -> Past:
+        """Return what a log that takes this one's place must know."""
+        topics = self._topics
+        return Past(self.epoch, self.end, self._next, self._time, topics.forgotten, topics.losses())
+
+    def resume(self, past: Past, messages: Iterable[Message]) -> None:
+        """Go on, before anything else, where another log stands. ``messages`` are what it has retained; some of them
+        it may have lost since it gave them away, which ``past`` knows."""
+        losses, forgotten = past.losses, past.forgotten
+        self.epoch = past.epoch
+        self.extend(message for message in messages if message.offset > losses.get(message.topic, forgotten))
+        self._topics.note_losses(forgotten, losses)
+        self.end, self._next, self._time = past.end, past.next_offset, past.time
+
+    def after(self, offset: int, count: int) -> list[Message]:
+        """The first ``count`` retained messages after ``offset``, of whichever topic."""
+        return list(islice(self._timeline.after(offset), count))
+
+    def newest_first(self) -> Iterator[Message]:
+        """Yield the retained messages from the newest on. The log must not change meanwhile."""
+        return self._timeline.backwards()
+
+    def retain(self, retention: Retention) -> None:
+        """Keep what ``retention`` says from now on. What is too much goes with the next calls of :meth:`expire`."""
+        self.retention = retention
+        self._ceiling = max(retention.bytes, self.bytes)
+        self._crowded = list(self._topics.by_name.values())
+
     def expire(self, now: float) -> None:
         """Let go of what is older than the retention says; of a great deal, part now and the rest at the next call."""
+        self._lose_surplus()
         limit = now - self.retention.seconds
         for _ in range(EXPIRE_AT_ONCE):
             oldest = self._timeline.oldest()
@@ -195,14 +242,14 @@ class Log:
         At most ``limit`` messages and about :data:`PAGE_BYTES` of payload. The second value is the offset up to which
         the messages are complete: the log's end, or less if there may be more.
         """
-        if all(pattern.exact for pattern in patterns):
-            found = self._exact(patterns, after, limit + 1)
-            reached = self.end
-        else:
-            stretch = list(islice(self._timeline.after(after), SCAN))
-            reached = stretch[-1].offset if len(stretch) == SCAN else self.end
-            found = _wanted(stretch, patterns)
+        found, reached = self._found(patterns, after, limit + 1)
         return _cut(found, limit, reached)
+
+    def look(self, patterns: Sequence[Pattern], after: int, limit: int) -> tuple[list[Message], int]:
+        """As :meth:`read`, but however large the messages are: to count them, not to send them."""
+        found, reached = self._found(patterns, after, limit + 1)
+        messages = list(islice(found, limit + 1))
+        return (messages[:limit], messages[limit - 1].offset) if len(messages) > limit else (messages, reached)
 
     def snapshot(self, replay: Replay, limit: int) -> tuple[list[Message], int]:
         """As :meth:`read`, but only messages that are the newest of their topics, and none after ``replay.until``."""
@@ -235,6 +282,15 @@ class Log:
         """The retained messages of one topic, or None."""
         return self._topics.by_name.get(name)
 
+    def _found(self, patterns: Sequence[Pattern], after: int, count: int) -> tuple[Iterator[Message], int]:
+        """The first messages of ``patterns`` after ``after``, ``count`` of them or more if there are so many, and up to
+        where they are complete if all of them are taken."""
+        if all(pattern.exact for pattern in patterns):
+            return self._exact(patterns, after, count), self.end
+        stretch = list(islice(self._timeline.after(after), SCAN))
+        reached = stretch[-1].offset if len(stretch) == SCAN else self.end
+        return _wanted(stretch, patterns), reached
+
     def _exact(self, patterns: Sequence[Pattern], after: int, count: int) -> Iterator[Message]:
         topics = (self._topics.by_name.get(pattern.text) for pattern in patterns)
         lists = [topic.after(after, count) for topic in topics if topic is not None]
@@ -261,6 +317,19 @@ class Log:
         self.losses += 1
         if not len(topic):
             self._topics.forget(topic)
+
+    def _lose_surplus(self) -> None:
+        """Let go of what a new retention has made too much, or of a part of it."""
+        for _ in range(EXPIRE_AT_ONCE):
+            if self._crowded and len(self._crowded[-1]) > self.retention.messages:
+                self._lose(self._crowded[-1])
+            elif self._crowded:
+                self._crowded.pop()
+            elif self.bytes > self.retention.bytes:
+                self._lose_oldest()
+            else:
+                break
+        self._ceiling = max(self.retention.bytes, self.bytes)
 
     def _lose_oldest(self) -> None:
         oldest = self._timeline.oldest()

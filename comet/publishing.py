@@ -40,12 +40,21 @@ class Publishing:
         stored.addCallback(self._take_in, messages)
         return stored.addCallback(lambda _: offsets)
 
+    def publish_own(self, drafts: Sequence[Draft], now: float) -> Deferred[None]:
+        """Publish what the daemon says itself: it is not counted."""
+        messages = self._log.number(drafts, now)
+        return self._store.append(messages).addCallback(self._take_in_own, messages)
+
     def _take_in(self, _: None, messages: Sequence[Message]) -> None:
         self._log.extend(messages)
         metrics = self._metrics
         metrics.published += len(messages)
         for message in messages:
             metrics.published_bytes += len(message.payload)
+        self._hear(messages)
+
+    def _take_in_own(self, _: None, messages: Sequence[Message]) -> None:
+        self._log.extend(messages)
         self._hear(messages)
 
     def _publish_keyed(self, drafts: Sequence[Draft], now: float) -> Deferred[Sequence[int]]:

@@ -12,7 +12,7 @@ The traps: a list with holes that keeps a gigabyte of them, because one quiet to
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
 
 from comet.message import Message
@@ -115,12 +115,16 @@ class Topic:
             del messages[:start]
             start = 0
         self._start = start
-        self.trimmed = offset = message.offset
+        self.lose(message.offset)
+        return message
+
+    def lose(self, offset: int) -> None:
+        """Note up the tree that everything up to ``offset`` is lost."""
+        self.trimmed = max(self.trimmed, offset)
         place: Topic | None = self
         while place is not None and place.worst < offset:
             place.worst = offset
             place = place.parent
-        return message
 
     def after(self, offset: int, count: int) -> list[Message]:
         """The first ``count`` messages after ``offset``."""
@@ -169,6 +173,19 @@ class TopicTree:
     def lose_all(self, offset: int) -> None:
         """Note in an empty tree that any topic may have lost messages up to ``offset``."""
         self.forgotten = self.root.worst = offset
+
+    def losses(self) -> dict[str, int]:
+        """The highest offset that each topic has lost, of those that have messages."""
+        return {name: topic.trimmed for name, topic in self.by_name.items()}
+
+    def note_losses(self, forgotten: int, losses: Mapping[str, int]) -> None:
+        """Note what another tree knows of losses; :meth:`losses` and ``forgotten`` gave it."""
+        self.forgotten = max(self.forgotten, forgotten)
+        self.root.worst = max(self.root.worst, forgotten)
+        for name, offset in losses.items():
+            topic = self.by_name.get(name)
+            if topic is not None:
+                topic.lose(offset)
 
     def matching(self, pattern: Pattern) -> Iterator[Topic]:
         """Yield the topics of ``pattern`` that have messages, walking no more of the tree than it must."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -20,10 +20,11 @@ from comet.audiences import Audiences
 from comet.config import Config
 from comet.control import Bye, Open, Topics
 from comet.delivery import ONE_SHOT
+from comet.entrance import Entrance, Publish
 from comet.errors import Draining, TooManyStreams, UnknownStream, shown
 from comet.interfaces import Clock, Store, Writer
-from comet.keys import Keys
-from comet.log import Log, Replay, Retention, Since
+from comet.keys import Entry, Keys
+from comet.log import Log, Past, Replay, Retention, Since
 from comet.message import Draft, Gap, Message, Page
 from comet.metrics import Metrics
 from comet.publishing import Publishing
@@ -54,6 +55,8 @@ class Router:
         self.streams: dict[str, Subscription] = {}
         self.draining = False
         self.keys = Keys(config.key_window, config.max_keys)
+        # Streams that were open at this time were told this silence, or a longer one.
+        self._promised = (float("-inf"), 0.0)
         self._store = store
         self._clock = clock
         self._now = now
@@ -63,7 +66,11 @@ class Router:
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock  # type: ignore[assignment, unused-ignore]
         self._swept = 0.0
-        self._beats_due = 0.0
+        self._second_due = 0.0
+        self.each_second: list[Callable[[], None]] = []
+        """What else is to be done once a second."""
+        self._entrance = Entrance(self._publish)
+        self._succeeded = False
 
     # -- its life ---------------------------------------------------------------------------------------------------
 
@@ -81,14 +88,59 @@ class Router:
     def stop(self) -> Deferred[None]:
         """Tell every subscriber that the stream ends, refuse publishers, and close the store."""
         self.draining = True
+        self._entrance.shut()
         for _ in range(LAST_TURNS):  # what was acknowledged goes out first, but nobody's whole history
             if self._turns.is_busy():
                 self._turns.run()
-        for subscription in list(self.streams.values()):
-            self._say_bye(subscription, "shutdown")
+        for retry, subscription in self._retries(0 if self._succeeded else self.config.retry):
+            self._say_bye(subscription, "shutdown", retry)
         if self._sweeping.running:
             self._sweeping.stop()
         return self._store.stop()
+
+    def _retries(self, first: int) -> list[tuple[int, Subscription]]:
+        """After how many milliseconds each subscriber is to come back: from ``first`` on evenly spread, so that they
+        do not come all at once."""
+        subscriptions = list(self.streams.values())
+        step = self.config.spread * 1000 / max(1, len(subscriptions))
+        return [(first + round(step * number), each) for number, each in enumerate(subscriptions)]
+
+    def configure(self, config: Config) -> None:
+        """See :class:`~comet.reloading.Part`."""
+        self._promised = (self._now(), self._silence())
+        self.config = config
+        self.log.retain(Retention(config.retain_messages, config.retain_seconds, config.retain_bytes))
+        self.keys.bound(config.key_window, config.max_keys)
+
+    def _silence(self) -> float:
+        """The silence to keep to. A longer one has to wait for the streams that were told a shorter: their clients
+        would take the daemon for dead, and come back all at once."""
+        since, promised = self._promised
+        oldest = next(iter(self.streams.values()), None)
+        if promised < self.config.silence and oldest is not None and oldest.born <= since:
+            return promised
+        return self.config.silence
+
+    # -- its successor ----------------------------------------------------------------------------------------------
+
+    def hold(self) -> Deferred[None]:
+        """Let publishers wait. Fires once all that was published before is in the log, so that it stands still."""
+        self._entrance.hold()
+        return self._store.append(())  # answered after everything that was appended before
+
+    def release(self) -> None:
+        """Let publishers go on, in the order in which they came."""
+        self._entrance.open()
+
+    def give_way(self, publish: Publish) -> None:
+        """A successor has everything: from here on ``publish`` takes what publishers bring."""
+        self._succeeded = True
+        self._entrance.lead_to(publish)
+
+    def resume(self, past: Past, messages: Iterable[Message], entries: Iterable[Entry]) -> None:
+        """Go on where another daemon stands, before the start."""
+        self.log.resume(past, messages)
+        self.keys.restore(entries)
 
     # -- publishers -------------------------------------------------------------------------------------------------
 
@@ -104,9 +156,16 @@ class Router:
         first got, and is not published again: that offset is below the log's ``next_offset`` at the call. Fails with
         :exc:`~comet.errors.Draining`, :exc:`~comet.errors.StoreFailed` or :exc:`~comet.errors.TooManyKeys`.
         """
-        if self.draining:
-            return fail(Draining("the daemon is shutting down"))
+        return self._entrance.publish(drafts)
+
+    def _publish(self, drafts: Sequence[Draft]) -> Deferred[Sequence[int]]:
         return self._publishing.publish(drafts, self._now())
+
+    def report(self, drafts: Sequence[Draft]) -> Deferred[None]:
+        """Publish what the daemon says of itself: not counted, and not while the log stands still."""
+        if not self._entrance.is_open:
+            return succeed(None)
+        return self._publishing.publish_own(drafts, self._now())
 
     def receivers(self, topic: str) -> int:
         """How many subscriptions want ``topic`` now."""
@@ -210,12 +269,12 @@ class Router:
 
     def end(self, subscription: Subscription, reason: str) -> None:
         """End an open stream with a ``bye``."""
-        self._say_bye(subscription, reason)
+        self._say_bye(subscription, reason, self.config.retry)
 
-    def _say_bye(self, subscription: Subscription, reason: str) -> None:
+    def _say_bye(self, subscription: Subscription, reason: str, retry: int) -> None:
         """Say ``bye``, with the position to resume from; none if that would skip a replay."""
         position = None if subscription.replays else self.log.position(self.position_of(subscription))
-        delivery_of(subscription).say(self._turns, subscription, Bye(reason, self.config.retry, position))
+        delivery_of(subscription).say(self._turns, subscription, Bye(reason, retry, position))
 
     def answer(self, subscription: Subscription, data: bytes) -> None:
         """Write ``data``, which the client of a stream has asked for on it, behind what was written. Nothing happens
@@ -239,7 +298,7 @@ class Router:
 
     def _look_around(self) -> None:
         now = self._clock.seconds()
-        self.metrics.reactor_lag = max(0.0, now - self._swept - TICK)
+        self.metrics.note_lag(max(0.0, now - self._swept - TICK), now)
         self._swept = now
         wall = self._now()
         self.log.expire(wall)
@@ -247,13 +306,16 @@ class Router:
         self._turns.pages.forget()
         for subscription in self._waits.over():
             delivery_of(subscription).wait_over(self._turns, subscription)
-        if now >= self._beats_due:
-            self._beats_due = now + 1
+        if now >= self._second_due:
+            # Half a tick early, or a sweep that comes a little early would put it off by a whole one.
+            self._second_due = max(self._second_due, now - TICK / 2) + 1
             self._mark_beats(now)
             self._abort_stuck()
+            for call in self.each_second:
+                call()
 
     def _mark_beats(self, now: float) -> None:
-        quiet_since = now - self.config.silence
+        quiet_since = now - self._silence()
         for audience in self._turns.audiences:
             if audience.wrote <= quiet_since and audience.rows and audience.key.delivery is not ONE_SHOT:
                 audience.wrote = now
@@ -276,13 +338,27 @@ class Router:
         """The groups of subscriptions that share their bytes; to look at."""
         return self._turns.audiences
 
+    def time(self) -> float:
+        """The wall clock's time, in seconds since 1970."""
+        return self._now()
+
     def age(self, subscription: Subscription) -> float:
         """For how many seconds the subscription has been open."""
         return self._now() - subscription.born
 
-    def reading(self) -> Iterator[Subscription]:
-        """Yield the subscriptions that are not live."""
-        return (subscription for subscription in self.streams.values() if subscription.row is None)
+    def reading(self) -> list[Subscription]:
+        """The subscriptions that are not live, those that wait to be drained in front."""
+        return self._turns.reading()
+
+    @property
+    def stuck_count(self) -> int:
+        """How many subscriptions wait to be drained."""
+        return self._waits.stuck_count
+
+    def stuck_seconds(self, subscription: Subscription) -> float | None:
+        """For how long the subscription has waited to be drained, or None if it does not."""
+        since = self._waits.stuck_since(subscription)
+        return None if since is None else self._clock.seconds() - since
 
     def position_of(self, subscription: Subscription) -> int:
         """The offset up to which the subscription was given everything."""

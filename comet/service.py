@@ -8,29 +8,51 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import resource
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from enum import Enum
+from hashlib import sha256
+from typing import Any, NamedTuple
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
-from twisted.web.server import Site
 
 from comet import __version__
 from comet.config import Config
 from comet.errors import CometError
+from comet.handover.adopting import Adopting
+from comet.handover.giving import Estate, Listening
+from comet.handover.late import LatecomersFactory
+from comet.handover.taking import CannotTakeOver, Inheritance, Predecessor, raw_address
 from comet.interfaces import Store
 from comet.listening import CannotListen, Face, Opened, faces, open_face
+from comet.logs.observer import Observer
 from comet.metrics import Metrics
+from comet.reloading import Reloading
 from comet.resp.protocol import RespFactory
 from comet.router import Router
 from comet.store.memory import MemoryStore
-from comet.web.site import make_site
+from comet.systemd import ALIVE, READY, STOPPING, Notices, main_process, reloading
+from comet.web.site import CometSite, make_site
+
+
+class Start(Enum):
+    """How a daemon begins."""
+
+    AFRESH = "with its own sockets and log"
+    REPLACING = "with those of the daemon that runs, if one does"
+
+
+# An endpoint of which nobody knows the address beforehand, or whose socket is another's.
+_NOWHERE = re.compile(r"(?:^|:)(?:tcp6?|ssl|tls):(?:port=)?0(?::|$)|^systemd:")
 
 LOOK = 0.05
 """Seconds between two looks whether everything is sent, on the way out."""
@@ -50,13 +72,50 @@ class CannotStart(SystemExit, Exception):
         self.code = 1
 
 
-def make_daemon(config: Config, reactor: Any) -> Daemon:
+class Parts(NamedTuple):
+    """What a daemon is made of."""
+
+    router: Router
+    site: CometSite
+    publishers: RespFactory
+    faces: Sequence[Face]
+    adopting: Adopting
+    """The reactor on which the faces listen."""
+
+
+def make_daemon(config: Config, reactor: Any, start: Start = Start.AFRESH) -> Daemon:
     """Wire a whole daemon. Raises :exc:`~comet.config.BadSetting` for an endpoint that is none."""
     metrics = Metrics()
+    adopting = Adopting(reactor)
     router = Router(config, open_store(config), metrics, reactor)
     site = make_site(router, config, metrics, reactor)
-    publishers = RespFactory(router, config, metrics)
-    return Daemon(router, site, publishers, tuple(faces(config, reactor)), reactor)
+    publishers = RespFactory(router, config, metrics, site.access.refused)
+    return Daemon(Parts(router, site, publishers, tuple(faces(config, adopting)), adopting), reactor, start)
+
+
+def handover_addresses(config: Config) -> Sequence[str]:
+    """Where a daemon of these settings offers itself to its successor. Left to itself, it does so under a name for each
+    of its endpoints, so that it is found by one that has some other endpoints too."""
+    if config.handover != "auto":
+        return () if config.handover == "none" else (config.handover,)
+    known = (text for text in (*config.http, *config.tcp) if not _NOWHERE.search(text))
+    return tuple(f"@comet-{os.geteuid()}-{sha256(text.encode()).hexdigest()[:16]}" for text in known)
+
+
+def find_predecessor(config: Config, start: Start) -> Predecessor | None:
+    """The daemon that is to be replaced, or None if there is none. Raises
+    :exc:`~comet.handover.taking.CannotTakeOver`."""
+    if start is Start.AFRESH:
+        return None
+    addresses = handover_addresses(config)
+    if not addresses:
+        raise CannotTakeOver("--replace: name the daemon to replace by the socket of its setting --handover")
+    for address in addresses:
+        found = Predecessor.at(address)
+        if found is not None:
+            return found
+    _log.info("no daemon to replace at {addresses}: starting afresh", addresses=" or ".join(addresses))
+    return None
 
 
 def open_store(config: Config) -> Store:
@@ -68,20 +127,37 @@ def open_store(config: Config) -> Store:
 class Daemon(Service):
     """A running daemon: first the router with its store, then the endpoints; and back."""
 
-    def __init__(
-        self, router: Router, site: Site, publishers: RespFactory, faces: Sequence[Face], reactor: Any
-    ) -> None:
-        self._router = router
-        self._site = site
-        self._publishers = publishers
-        self._faces = faces
+    def __init__(self, parts: Parts, reactor: Any, start: Start) -> None:
+        self._parts = parts
+        self._router = parts.router
         self._reactor = reactor
+        self._how = start
+        self._observer: Observer | None = None
         self._opened: list[Opened] = []
+        self._estate = Estate(parts.router, self._reactor, self._replaced)
+        self._notices = Notices(os.environ)
+        self._watchdog = LoopingCall(self._notices.tell, ALIVE)
+        self._watchdog.clock = self._reactor
+        self.reloading = Reloading(parts.router.config, (parts.router, parts.site, parts.publishers))
+
+    def log_to(self, observer: Observer) -> None:
+        """Have twistd log to ``observer``."""
+        self._observer = observer
+        self._router.each_second.append(observer.each_second)
+        self.reloading.parts.append(observer)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become part of ``parent``. twistd starts its log once it has this service, and asks the application first."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
         """Start everything. What cannot be started ends the process with one line and exit code 1."""
         end_cleanly(self._reactor)
         raise_descriptor_limit()
+        tell = self._notices.tell
+        self.reloading.install(self._reactor, before=lambda: tell(reloading()), after=lambda: tell(READY))
         failures: list[Failure] = []
         starting = Deferred.fromCoroutine(self._start())
         starting.addErrback(failures.append)
@@ -92,25 +168,82 @@ class Daemon(Service):
         starting.addCallback(lambda _: self._end_with_failures(failures))
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, end the held responses, close the store. Fires once what was written has been sent, or
-        after the seconds of ``drain``."""
+        """Stop listening, end the held responses, close the store. Fires once what was written has been sent and
+        publishers have left, or after the seconds of ``drain``."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:
-        await self._router.start()
-        for face in self._faces:
-            factory = self._site if face.setting == "http" else self._publishers
-            self._opened.append(await open_face(face, factory))
+        predecessor = find_predecessor(self._router.config, self._how)
+        if predecessor is None:
+            await self._router.start()
+            await self._open(None)
+        else:
+            with predecessor:
+                inheritance = predecessor.inherit()
+                self._router.resume(inheritance.will.past, inheritance.messages, inheritance.will.keys)
+                await self._router.start()
+                await self._open(inheritance)
+                inheritance.close()
+                late = predecessor.serve()
+                self._reactor.adoptStreamConnection(late.fileno(), late.family, LatecomersFactory(self._router))
+            _log.info("took over from the daemon that ran, with {count} messages", count=len(inheritance.messages))
         for line in welcome(self._opened):
             _log.info("{line}", line=line)
+        self._notices.tell(READY, main_process())
+        if self._notices.interval:
+            self._watchdog.start(self._notices.interval)
+
+    async def _open(self, inheritance: Inheritance | None) -> None:
+        """Listen, as far as they go on the sockets of ``inheritance``. Nobody is accepted before the next turn of the
+        reactor."""
+        take = _nothing if inheritance is None else inheritance.socket_for
+        for face in self._parts.faces:
+            self._parts.adopting.socket = take(face.setting, face.text)
+            factory = self._parts.site if face.setting == "http" else self._parts.publishers
+            opened = await open_face(face, factory)
+            self._opened.append(opened)
+            self._estate.ports.append(Listening(face.setting, face.text, opened.port))
+        for address in handover_addresses(self._router.config):
+            self._parts.adopting.socket = take("handover", address)
+            self._offer(address)
+
+    def _offer(self, address: str) -> None:
+        """Let a successor take over at ``address``."""
+        named = not address.startswith("@")
+        try:
+            port = self._parts.adopting.listenUNIX(raw_address(address), self._estate, mode=0o600, wantPID=named)
+        except (CannotListenError, OSError) as error:
+            reason = " ".join(str(error).split())
+            if self._router.config.handover != "auto":
+                raise CannotListen(f"--handover: cannot listen on {address}: {reason}; choose another") from None
+            _log.warn("nobody can take over from this daemon: {reason}", reason=reason)
+        else:
+            self._estate.ports.append(Listening("handover", address, port))
+
+    def _replaced(self) -> None:
+        """A successor serves, on the sockets that this process has too: closing one would close it for both."""
+        _log.info("handed over to another process")
+        self._opened.clear()
+        self._estate.ports.clear()
+        self._reactor.stop()
 
     async def _stop(self) -> None:
-        opened, self._opened = self._opened, []
-        await DeferredList([maybeDeferred(each.port.stopListening) for each in opened])
-        self._publishers.finish()
+        ports = [each.port for each in self._estate.ports]
+        if ports:
+            self._notices.tell(STOPPING)
+        self._estate.ports.clear()
+        self._opened.clear()
+        await DeferredList([maybeDeferred(port.stopListening) for port in ports])
+        self._parts.publishers.finish()
+        self._parts.site.finish()
         await self._router.stop()
         await self._sent()
+        if self._watchdog.running:
+            self._watchdog.stop()
+        self._parts.site.access.end()
+        if self._observer is not None:
+            self._observer.end()
 
     def _sent(self) -> Deferred[LoopingCall]:
         """Fire when nothing waits to be sent any more: then no transport asks the reactor to write."""
@@ -119,7 +252,8 @@ class Daemon(Service):
         def look() -> None:
             nonlocal looks_left
             looks_left -= 1
-            if not self._reactor.getWriters() or looks_left < 0:
+            owed = [face.look() for face in (self._parts.publishers, self._parts.site)]
+            if not (any(owed) or self._reactor.getWriters()) or looks_left < 0:
                 looking.stop()
 
         looking = LoopingCall(look)
@@ -174,7 +308,7 @@ def end_cleanly(reactor: Any) -> None:
 
 def _told(failure: Failure) -> CannotStart:
     """Write what went wrong where a person sees it, and return what ends the process."""
-    if failure.check(CannotListen, CometError, OSError):
+    if failure.check(CannotListen, CannotTakeOver, CometError, OSError):
         text = " ".join(str(failure.value).split())
         _log.error("{text}", text=text)
     else:
@@ -184,6 +318,10 @@ def _told(failure: Failure) -> CannotStart:
         sys.__stderr__.write(f"comet: {text}\n")
         sys.__stderr__.flush()
     return CannotStart(text)
+
+
+def _nothing(setting: str, text: str) -> None:
+    """What was inherited from nobody."""
 
 
 def _exit_with_failure() -> None:

@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from getopt import GetoptError
+from pathlib import Path
 from typing import NoReturn
 
 from twisted.python import usage
 
 from comet import __version__
 from comet.config import BadSetting, Config, Setting, settings
-from comet.service import Daemon, make_daemon
+from comet.logs.sinks import observer_for
+from comet.service import Daemon, Start, make_daemon
+from comet.sources import FILE, Sources, printed, unknown
 
 
 def _help(setting: Setting) -> str:
@@ -34,15 +38,27 @@ def _repeating(setting: Setting) -> Callable[[usage.Options, str], None]:
 class Options(usage.Options):
     """The flags of ``twistd comet``: one for each setting. Once they are parsed, ``config`` has the settings."""
 
+    program = "twistd comet"
+    """What a person types to get here."""
+
     synopsis = "[options]"
     longdesc = (
         "A push daemon: programs publish messages on topics over TCP or HTTP, browsers that hold an HTTP response open "
-        "receive them at once. Each setting is also an environment variable: --max-wait is COMET_MAX_WAIT."
+        "receive them at once. Each setting is also an environment variable (--max-wait is COMET_MAX_WAIT), and a line "
+        'of the settings file that --config names (max-wait = "60s"). SIGHUP makes the daemon read that file again.'
     )
     # Without defaults here, what was not given stays None, and the environment is asked.
-    optParameters = [[each.name, None, None, _help(each)] for each in settings() if not each.repeats]  # noqa: RUF012
+    optParameters = [  # noqa: RUF012
+        [FILE, None, None, "A TOML file with settings; flags and variables beat it. [default: none]"],
+        *([each.name, None, None, _help(each)] for each in settings() if not each.repeats),
+    ]
+    optFlags = [  # noqa: RUF012
+        ["replace", None, "Take the place of the daemon that runs, with its sockets and all that it has retained."],
+        ["print-config", None, "Print every setting and where it comes from, as a settings file, and exit."],
+    ]
 
     config: Config
+    sources: Sources
 
     def opt_version(self) -> None:
         """Display the version and exit."""
@@ -54,7 +70,7 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
-            _refuse(f"{error}; see twistd comet --help")
+            _refuse(f"{self._explained(error)}; see {self.program} --help")
 
     def parseArgs(self, *arguments: str) -> None:
         """Refuse what is no flag."""
@@ -62,11 +78,25 @@ class Options(usage.Options):
             raise usage.UsageError(f"{arguments[0]!r} is not an option")
 
     def postOptions(self) -> None:
-        """Derive the settings from flags and environment, or end the process with what is wrong with them."""
+        """Derive the settings from their sources, or end the process with what is wrong with them."""
+        given = (FILE, *(setting.name for setting in settings()))
+        flags = {name: self[name] for name in given if self.get(name) is not None}
+        self.sources = Sources(flags, dict(os.environ), Path.cwd())
         try:
-            self.config = Config.from_sources(self, os.environ)
+            settled = self.sources.settle()
         except BadSetting as error:
             _refuse(str(error))
+        if self["print-config"]:
+            sys.stdout.write(printed(settled))
+            raise SystemExit(0)
+        self.config = settled.config
+
+    def _explained(self, error: usage.UsageError) -> str:
+        """Return what ``error`` says; of a flag that is none also which is nearest."""
+        cause = error.__context__
+        if isinstance(cause, GetoptError) and len(cause.opt) > 1 and cause.msg.endswith("not recognized"):
+            return unknown(f"--{cause.opt}", (f"--{name.rstrip('=')}" for name in self.longOpt))
+        return str(error)
 
 
 for _each in settings():
@@ -79,9 +109,14 @@ def makeService(options: Options) -> Daemon:
     from twisted.internet import reactor  # noqa: PLC0415 (twistd --reactor chooses which, before this is called)
 
     try:
-        return make_daemon(options.config, reactor)
+        daemon = make_daemon(options.config, reactor, Start.REPLACING if options["replace"] else Start.AFRESH)
     except BadSetting as error:
         _refuse(str(error))
+    daemon.reloading.sources = options.sources
+    observer = observer_for(options.config, options.parent, reactor)
+    if observer is not None:
+        daemon.log_to(observer)
+    return daemon
 
 
 def _refuse(line: str) -> NoReturn:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Sequence
+from time import perf_counter
 
 from msgspec import Struct
 
@@ -167,6 +168,11 @@ class Turns:
 
     # -- the turn ---------------------------------------------------------------------------------------------------
 
+    def reading(self) -> list[Subscription]:
+        """The subscriptions that are not live: those that wait to be drained, then those that wait for their page."""
+        queued = (each for each in self._readers if each.audience is not None and each.row is None)
+        return list(dict.fromkeys((*self.waits.stuck, *queued)))
+
     def is_busy(self) -> bool:
         """Whether something is left for another turn."""
         return bool(self._marked or self._readers)
@@ -202,7 +208,9 @@ class Turns:
         """Flush marked rows and serve readers, as far as one turn goes."""
         self._due = False
         if self._marked:
+            began = perf_counter()
             self._flush_marked()
+            self._metrics.flush_seconds.observe(perf_counter() - began)
         for _ in range(min(PAGES, len(self._readers))):
             self._serve(self._readers.popleft())
         self.pages.forget()

@@ -43,6 +43,20 @@ class Waits:
         """Whether the subscription waits to be drained."""
         return subscription in self._stuck
 
+    @property
+    def stuck(self) -> list[Subscription]:
+        """The subscriptions that wait to be drained, the longest waiting first."""
+        return list(self._stuck)
+
+    @property
+    def stuck_count(self) -> int:
+        """How many there are."""
+        return len(self._stuck)
+
+    def stuck_since(self, subscription: Subscription) -> float | None:
+        """Since when the subscription has waited to be drained, or None if it does not."""
+        return self._stuck.get(subscription)
+
     def progress(self, subscription: Subscription) -> None:
         """A part of what is kept was sent: begin anew to count the time."""
         if self._stuck.pop(subscription, None) is not None:

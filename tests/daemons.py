@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +77,11 @@ def command(*arguments: str, stdin: str | None = None, environ: Mapping[str, str
 
 
 @contextmanager
-def running(*options: str) -> Iterator[Daemon]:
-    """A daemon that listens; it is ended with the block if it has not been before."""
+def running(*options: str, anywhere: Sequence[str] = ANYWHERE) -> Iterator[Daemon]:
+    """A daemon that listens, ``anywhere`` unless the options name other ports; it is ended with the block if it has not
+    been before."""
     with subprocess.Popen(
-        [sys.executable, *TWISTD, "-n", "--pidfile=", "comet", *ANYWHERE, *options],
+        [sys.executable, *TWISTD, "-n", "--pidfile=", "comet", *anywhere, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

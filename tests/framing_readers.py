@@ -51,9 +51,10 @@ class PollReader:
         except ValueError:
             return []
         self._body = b""
-        assert answer.keys() - {"gap"} == {"messages", "next"}, answer
+        assert answer.keys() - {"gap", "retry"} == {"messages", "next"}, answer
         gap = [{"comet": "gap", **answer["gap"]}] if "gap" in answer else []
-        return [*gap, *answer["messages"], {"next": answer["next"]}]
+        end = {name: answer[name] for name in ("next", "retry") if name in answer}
+        return [*gap, *answer["messages"], end]
 
 
 class LinesReader:
@@ -145,6 +146,9 @@ class FrameParser:
         self._rest += data
         payloads = []
         while len(self._rest) >= 2:
+            if self._rest[0] == 0x88:  # a close frame, after which nothing counts
+                self._rest = b""
+                break
             assert self._rest[0] == 0x81, "a final text frame"
             assert self._rest[1] < 0x80, "a server does not mask"
             start, length = 2, self._rest[1]

@@ -28,7 +28,7 @@ PAGES = {
 NAMES: dict[str, Iterable[str]] = {
     "settings": [f"--{setting.name}" for setting in settings()],
     "errors": [error.code for error in every()],
-    "metrics": [f"comet_{metric.name}" for metric in METRICS],
+    "metrics": [metric.exposed for metric in METRICS],
     "commands": [command.name for command in COMMANDS.values()],
     "transports": [transport.name for transport in TRANSPORTS],
     "parameters": [parameter.name for parameter in PARAMETERS],

@@ -18,12 +18,15 @@ LAYERS = (
     "topics",
     "drafts",
     "config",
+    "sources",
     "interfaces",
     "metrics",
+    "logs",
     "keys",
     "retained",
     "log",
     "publishing",
+    "entrance",
     "audience",
     "audiences",
     "pages",
@@ -31,24 +34,46 @@ LAYERS = (
     "waits",
     "turns",
     "router",
+    "stats",
     "framing",
     "store",
     "transports",
     "resp",
     "web",
+    "sending",
     "publish",
     "client",
     "listening",
+    "reloading",
+    "handover",
+    "systemd",
     "service",
     "tap",
     "commands",
     "cli",
 )
 
-PURE = ("errors", "message", "control", "topics", "drafts", "config", "retained", "log", "keys", "access")
+PURE = (
+    "errors",
+    "message",
+    "control",
+    "topics",
+    "drafts",
+    "config",
+    "retained",
+    "log",
+    "keys",
+    "access",
+)
 PURE_FILES = (
+    "logs/bursts.py",
+    "logs/masks.py",
     "resp/replies.py",
     "resp/wire.py",
+    "sending/wire.py",
+    "client/cursor.py",
+    "client/reading.py",
+    "client/values.py",
 )
 """Nothing of Twisted, no clock, no environment, no sockets."""
 
@@ -56,7 +81,7 @@ SLOW = ("commands/serve.py",)
 """Of the commands, those that may take their time to start, because they run a reactor."""
 
 OUTSIDE = ("time", "os", "socket", "select", "subprocess", "threading", "random", "secrets")
-REACTOR_USERS = ("tap", "service")
+REACTOR_USERS = ("tap", "service", "client")
 
 
 def modules() -> list[Path]:
@@ -120,7 +145,7 @@ def test_the_core_is_pure(path: Path) -> None:
 
 def is_fast(path: Path) -> bool:
     """Whether ``path`` must start at once."""
-    return layer_at(path) in ("publish", "commands", "cli") and name_of(path) not in SLOW
+    return layer_at(path) in ("sending", "publish", "commands", "cli") and name_of(path) not in SLOW
 
 
 @pytest.mark.parametrize("path", [path for path in modules() if is_fast(path)], ids=name_of)
@@ -131,6 +156,6 @@ def test_commands_start_fast(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_the_reactor_is_an_argument(path: Path) -> None:
-    """Only the plugin and the service know the global reactor; everybody else is handed one."""
+    """Only plugin and service, and the client if it is named none, know the global reactor; others are handed it."""
     if "twisted.internet.reactor" in imported(path):
         assert layer_at(path) in REACTOR_USERS

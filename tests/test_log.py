@@ -40,6 +40,7 @@ class LogMachine(RuleBasedStateMachine):
         self.gone: list[Message] = []
         self.begun: dict[str, int] = {}
         self.forgotten = 0
+        self.given: list[Message] = []
 
     @initialize(most=st.integers(1, 5), size=st.sampled_from([MESSAGE_BYTES, 10 * MESSAGE_BYTES, 10**9]))
     def begin(self, most: int, size: int) -> None:
@@ -72,6 +73,20 @@ class LogMachine(RuleBasedStateMachine):
         self.now += seconds
         self.log.expire(self.now)
         self._lose([message for message in self.kept if message.time <= self.now - 60.0])
+
+    @rule()
+    def give(self) -> None:
+        """A successor is given what there is now; the rest it gets when it takes over."""
+        self.given = self.log.after(0, 1000)
+
+    @rule()
+    def take_over(self) -> None:
+        last = self.given[-1].offset if self.given else 0
+        successor = Log("0" * 8, self.retention)
+        successor.resume(self.log.past(), [*self.given, *self.log.after(last, 1000)])
+        assert (successor.epoch, successor.end, successor.next_offset) == (EPOCH, self.log.end, self.log.next_offset)
+        self.given = []
+        self.log = successor
 
     def _lose(self, messages: list[Message]) -> None:
         for message in list(messages):

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from comet.errors import StoreFailed
+from comet.errors import Draining, StoreFailed
 from comet.message import Draft
 from comet.metrics import Metrics
 from comet.resp import protocol as module
@@ -56,12 +56,16 @@ class Wire(StringTransport):
 
     full = False
     aborted = False
+    half_closed = False
 
     def write(self, data: bytes) -> None:
         super().write(data)  # type: ignore[no-untyped-call]
         if self.full:
             assert self.producer is not None
             self.producer.pauseProducing()
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
 
     def abortConnection(self) -> None:
         self.aborted = True
@@ -325,7 +329,45 @@ def test_a_daemon_that_stops_answers_first(connection: Connection) -> None:
     assert not connection.wire.disconnecting
     connection.store.answer()
     assert connection.wire.taken() == b":1\r\n"
+    assert connection.wire.half_closed
+    assert connection.wire.reading
+    assert not connection.wire.disconnecting
+
+
+def test_a_daemon_that_stops_waits_for_publishers_to_leave(connection: Connection) -> None:
+    """Who goes on sending is not listened to, but neither reset, which could take replies back that are under way; the
+    connection is closed once the publisher leaves, or has been quiet for some looks."""
+    connection.factory.finish()
+    for _ in range(module.QUIET_LOOKS + 1):
+        assert connection.factory.look()
+        assert connection.send(b"PUBLISH a x\n") == b""
+    assert not connection.wire.disconnecting
+    assert connection.store.batches == []
+    for _ in range(module.QUIET_LOOKS):
+        connection.factory.look()
     assert connection.wire.disconnecting
+
+
+def test_a_daemon_that_stops_lets_publishers_leave(connection: Connection) -> None:
+    """A publisher that leaves once it has heard of the end is not waited for."""
+    connection.factory.finish()
+    connection.protocol.readConnectionLost()
+    assert connection.wire.disconnecting
+
+
+def test_a_publish_that_a_successor_is_to_take_has_no_reply(connection: Connection) -> None:
+    """What was not stored because another daemon takes over is not refused: the connection ends behind the replies to
+    what was stored, so that the publisher tries again."""
+    connection.store.slow = True
+    connection.send(b"PUBLISH a x\n")
+    connection.send(b"PUBLISH b x\n")
+    connection.send(b"PUBLISH c x\n")
+    connection.store.answer()
+    assert connection.wire.taken() == b":1\r\n"
+    for answer in connection.store.answers:
+        answer.errback(Draining("the daemon is shutting down"))
+    assert connection.wire.taken() == b""
+    assert connection.wire.half_closed
 
 
 def test_a_transaction_is_one_array_and_one_batch(connection: Connection) -> None:

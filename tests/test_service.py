@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import resource
+from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -11,7 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from comet.config import BadSetting, Config
 from comet.listening import Face, Opened
-from comet.service import Daemon, make_daemon, raise_descriptor_limit, welcome
+from comet.service import Daemon, handover_addresses, make_daemon, raise_descriptor_limit, welcome
 from tests.daemons import ANYWHERE, command
 
 CONFIG = Config(http=("tcp:7080", "tcp:7090"), tcp=("tcp:7081",), drain=2.0)
@@ -145,3 +147,28 @@ def test_welcome(setting: str, text: str, address: IPv4Address | IPv6Address | U
     """The addresses that are shown can be typed, wherever the daemon listens."""
     face = Face(setting, text, serverFromString(MemoryReactorClock(), "tcp:0"))
     assert line in "\n".join(welcome([Opened(face, Port(address))]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "addresses"),
+    [
+        ({"handover": "none"}, ()),
+        ({"handover": "/run/comet/handover"}, ("/run/comet/handover",)),
+        ({"http": ("tcp:0",), "tcp": ("haproxy:tcp:port=0:interface=127.0.0.1",)}, ()),
+        ({"http": ("systemd:domain=INET:index=0",), "tcp": ()}, ()),
+    ],
+)
+def test_handover_addresses(settings: dict[str, Any], addresses: tuple[str, ...]) -> None:
+    """A daemon offers itself where the setting says, and nowhere if its own ports are not known beforehand."""
+    assert handover_addresses(Config(**settings)) == addresses
+
+
+def test_own_handover_addresses() -> None:
+    """Left to itself, a daemon is found by who has one of its endpoints, and by nobody else."""
+    mine, similar, other = (
+        set(handover_addresses(config))
+        for config in (Config(), Config(http=("tcp:80",)), Config(http=("tcp:80",), tcp=("tcp:81",)))
+    )
+    assert all(re.fullmatch("@comet-[0-9]+-[0-9a-f]{16}", address) for address in mine)
+    assert len(mine & similar) == 1
+    assert not mine & other

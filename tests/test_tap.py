@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import socket
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from twisted.application.service import IServiceMaker
@@ -12,7 +14,14 @@ from twisted.plugin import getPlugins
 
 from comet.config import settings
 from comet.tap import Options
-from tests.daemons import LONGEST, running, twistd
+from tests.daemons import LONGEST, Ended, command, running, twistd
+
+SERVE = "import sys; from comet.cli import main; sys.argv[0] = 'comet'; sys.exit(main())"
+
+
+def serve(*arguments: str) -> Ended:
+    """Run ``comet serve`` until it ends by itself."""
+    return command("-c", SERVE, "serve", *arguments)
 
 
 def options(*arguments: str) -> Options:
@@ -43,6 +52,28 @@ def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (config.silence, config.drain) == (7.0, 1.0)
 
 
+def test_file(tmp_path: Path) -> None:
+    """A settings file sets what neither a flag nor a variable sets; its path begins where the daemon was started."""
+    file = tmp_path / "comet.toml"
+    file.write_text("silence = 3\ndrain = 4\n")
+    parsed = options("--config", str(file), "--drain=1")
+    assert (parsed.config.silence, parsed.config.drain) == (3.0, 1.0)
+    assert options("--config", "c.toml", "--config", str(file)).sources.path == file
+    assert parsed.sources.directory == Path.cwd()
+
+
+def test_print_config(tmp_path: Path) -> None:
+    """``--print-config`` prints a settings file and ends, however the daemon is to be started."""
+    file = tmp_path / "comet.toml"
+    first = serve("--print-config", "--silence=3", "--host", "a.example")
+    file.write_text(first.out)
+    second = twistd("-n", "--pidfile=", "comet", "--print-config", "--config", str(file))
+    assert (first.code, first.err, second.code, second.err) == (0, "", 0, "")
+    assert 'silence = "3s"  # --silence\n' in first.out
+    assert f'silence = "3s"  # {file}\n' in second.out
+    assert tomllib.loads(first.out) == tomllib.loads(second.out)
+
+
 def test_help() -> None:
     """The help shows every flag with its default."""
     text = " ".join(str(Options()).split())  # type: ignore[no-untyped-call]
@@ -55,7 +86,11 @@ def test_help() -> None:
     ("arguments", "said"),
     [
         (["--silence=x"], "--silence: 'x' cannot be used: write a time in seconds"),
-        (["--slience=1"], "option --slience not recognized; see twistd comet --help"),
+        (["--slience=1"], "--slience is not a setting of Comet; the nearest is --silence; see twistd comet --help"),
+        (["--Max_Wait=1"], "--Max_Wait is not a setting of Comet; the nearest is --max-wait; see twistd comet --help"),
+        (["-q"], "option -q not recognized; see twistd comet --help"),
+        (["--silence"], "option --silence requires argument; see twistd comet --help"),
+        (["--config=/nowhere/c"], "--config: /nowhere/c cannot be read: no such file or directory"),
         (["serve"], "'serve' is not an option"),
         (["--http=tpc:7080"], "--http: 'tpc:7080' cannot be used: Unknown endpoint type: 'tpc'"),
         (["--tcp=tls:1:privateKey=/nonexistent"], "--tcp: 'tls:1:privateKey=/nonexistent' cannot be used"),
@@ -67,6 +102,20 @@ def test_mistake(arguments: Sequence[str], said: str) -> None:
     assert ended.code == 1
     assert ended.err.startswith(f"comet: {said}")
     assert ended.err.count("\n") == 1
+
+
+def test_serve_speaks_of_itself() -> None:
+    """The help and the hints of ``comet serve`` name no other command."""
+    helped = serve("--help")
+    assert (helped.code, helped.err) == (0, "")
+    assert helped.out.startswith("usage: comet serve [options]\n")
+    assert "twistd" not in helped.out
+    assert all(f"--{setting.name}=" in helped.out for setting in settings())
+    assert serve("--version").out.startswith("Comet ")
+    mistaken = serve("--slience=1")
+    said = "comet: --slience is not a setting of Comet; the nearest is --silence; see comet serve --help\n"
+    assert (mistaken.code, mistaken.out, mistaken.err) == (1, "", said)
+    assert serve("now").err == "comet: 'now' is not an option; see comet serve --help\n"
 
 
 def test_busy_port() -> None:

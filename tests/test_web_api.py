@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from comet import __version__
 from comet.web.api import LARGEST_LIMIT
 from tests.web_faces import Face, Wire
 
@@ -45,17 +48,49 @@ def test_a_daemon_that_shuts_down_is_not_ready(face: Face) -> None:
     assert "retry-after" in answer.headers
 
 
+def metrics(face: Face) -> dict[tuple[str, str], float]:
+    """What a strict reader finds at ``/metrics``, by name and label."""
+    answer = face.ask("GET", "/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    families = text_string_to_metric_families(answer.body.decode())
+    found = [sample for family in families for sample in family.samples]
+    return {(sample.name, "".join(sample.labels.values())): sample.value for sample in found}
+
+
 def test_metrics_are_prometheus_text(face: Face) -> None:
     """Counters and gauges stand in the text format, each with its help and its type."""
     stream(face)
     face.publish("a/1", "hi")
-    answer = face.ask("GET", "/metrics")
-    lines = answer.body.decode().splitlines()
-    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert "# TYPE comet_published_total counter" in lines
-    assert 'comet_delivered_total{transport="stream"} 1' in lines
-    assert 'comet_subscriptions{transport="stream"} 1' in lines
-    assert "comet_topics 1" in lines
+    found = metrics(face)
+    assert found["comet_published_total", ""] == 1
+    assert found["comet_delivered_total", "stream"] == 1
+    assert found["comet_subscriptions", "stream"] == found["comet_live", "stream"] == 1
+    assert found["comet_topics", ""] == 1
+    assert found["comet_flush_seconds_count", ""] == 1
+    assert found["comet_build_info", __version__] == 1
+
+
+def test_metrics_of_the_process(face: Face) -> None:
+    """The names are those that every Prometheus dashboard knows."""
+    found = metrics(face)
+    assert 1_000_000 < found["process_resident_memory_bytes", ""] < 1 << 40
+    assert 3 <= found["process_open_fds", ""] <= found["process_max_fds", ""]
+    assert found["process_cpu_seconds_total", ""] > 0
+    assert time.time() - 86_400 < found["process_start_time_seconds", ""] <= time.time()
+
+
+def test_connections_and_their_bytes_are_counted(face: Face) -> None:
+    """Idle ones, held ones, polls: as long as they are open."""
+    wires = [face.connect(), stream(face), stream(face, "/topics/a?wait=20")]
+    assert metrics(face)["comet_http_connections", ""] == 4  # with the one that asks
+    received = metrics(face)["comet_received_bytes_total", "http"]
+    wires[0].send(b"GET /healthz HTTP/1.1\r\n")
+    asking = len(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+    assert metrics(face)["comet_received_bytes_total", "http"] == received + 23 + asking
+    before = face.metrics.http_connections
+    for wire in wires:
+        wire.leave()
+    assert face.metrics.http_connections == before - 3
 
 
 def test_stats_say_what_the_daemon_has_and_does(face: Face) -> None:
@@ -66,7 +101,33 @@ def test_stats_say_what_the_daemon_has_and_does(face: Face) -> None:
     assert stats["position"] == f"{face.router.epoch}-1"
     assert (stats["published"], stats["published_bytes"], stats["delivered"]) == (1, 2, {"stream": 1})
     assert (stats["retained"], stats["topics"], stats["audiences"], stats["reading"]) == (1, 1, 1, 0)
-    assert stats["subscriptions"] == {"stream": 1}
+    assert stats["subscriptions"] == stats["live"] == {"stream": 1}
+    assert stats["connections"] == {"http": 2, "tcp": 0}
+
+
+def test_stats_say_how_the_daemon_is(face: Face) -> None:
+    """What an operator looks at first: processor, memory, descriptors, how long flushes take, what was refused."""
+    stream(face)
+    assert asked(face, "/stats")["flush"] == {"p50": None, "p99": None}
+    for _ in range(20):
+        face.publish("a/1", "hi")
+    assert face.ask("GET", "/topics/%00").status == 400
+    face.clock.advance(1)
+    stats = asked(face, "/stats")
+    assert 0 < stats["flush"]["p50"] <= stats["flush"]["p99"] < 10
+    assert stats["cpu"] >= 0
+    assert stats["memory"] > 1_000_000
+    assert 3 <= stats["descriptors"]["open"] <= stats["descriptors"]["allowed"]
+    assert stats["refused"] == {"bad_pattern": 1}
+    assert 0 <= stats["reactor_lag"] <= stats["reactor_lag_max"]
+
+
+def test_flushes_of_long_ago_are_not_told(face: Face) -> None:
+    """How long they take is said of the last seconds."""
+    stream(face)
+    face.publish("a/1", "hi")
+    face.clock.pump([1.0] * 20)
+    assert asked(face, "/stats")["flush"] == {"p50": None, "p99": None}
 
 
 def test_rates_are_those_of_the_last_seconds(face: Face) -> None:
@@ -134,20 +195,75 @@ def test_streams_are_listed_without_their_secret(face: Face) -> None:
         "patterns": ["a/**"],
         "pattern_count": 1,
         "state": "live",
-        "lag": 0,
+        "behind": {"messages": 0, "bytes": 0, "more": False},
         "age": 2.0,
+        "conflate": False,
+        "pace": 0,
     }
     assert face.ask("DELETE", f"/streams/{secret[:6]}").status == 404
 
 
-def test_a_stream_that_is_behind_shows_its_lag(face: Face) -> None:
-    """A client that does not read is reading, in the daemon's terms, and so many messages behind."""
+def test_a_stream_that_is_stuck_says_what_becomes_of_it(face: Face) -> None:
+    """A client that does not read: how much it has not been given, since when, and when it will be dropped."""
     wire = stream(face)
     wire.fill()
     for number in range(4):
         face.publish("a/1", str(number))
+    face.publish("b", "not one of its own")
+    face.clock.advance(19)
     (shown,) = asked(face, "/stats/streams")["streams"]
-    assert (shown["state"], shown["lag"]) == ("reading", 3)
+    assert (shown["state"], shown["behind"]) == ("stuck", {"messages": 3, "bytes": 3, "more": False})
+    assert shown["stuck"] == 19.0
+    assert shown["treatment"] == (
+        "dropped in 41 s unless it reads (stall); then given pages as it reads, told a gap if it falls out of retention"
+    )
+
+
+def filled(face: Face) -> list[Wire]:
+    """Streams of several kinds, of which two are stuck, one further behind than the other."""
+    wires = [
+        stream(face),
+        stream(face, "/topics/a/1?transport=sse"),
+        stream(face, "/topics/a/1?transport=sse&conflate"),
+    ]
+    for wire in wires[1:]:
+        wire.fill()
+        for number in range(5):
+            face.publish("a/1", str(number))
+    return wires
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", [("stream", "live"), ("sse", "stuck"), ("sse", "stuck")]),
+        ("?state=live", [("stream", "live")]),
+        ("?state=stuck", [("sse", "stuck"), ("sse", "stuck")]),
+        ("?state=reading", []),
+        ("?transport=stream", [("stream", "live")]),
+        ("?transport=sse&state=live", []),
+        ("?sort=age&state=live", [("stream", "live")]),
+        ("?sort=behind&state=live", [("stream", "live")]),
+        ("?sort=behind", [("sse", "stuck"), ("sse", "stuck")]),
+        ("?sort=behind&transport=stream", []),
+    ],
+)
+def test_streams_are_listed_by_state_and_transport(face: Face, query: str, found: list[tuple[str, str]]) -> None:
+    """Each only if it is what was asked for."""
+    filled(face)
+    listed = asked(face, f"/stats/streams{query}")["streams"]
+    assert [(each["transport"], each["state"]) for each in listed] == found
+
+
+def test_the_slowest_are_in_front(face: Face) -> None:
+    """Those that are furthest behind, and how each is treated."""
+    filled(face)
+    listed = asked(face, "/stats/streams?sort=behind")["streams"]
+    assert [each["behind"]["messages"] for each in listed] == [9, 4]
+    assert [each["conflate"] for each in listed] == [False, True]
+    assert "then given only the newest message of each topic" in listed[1]["treatment"]
+    cut = asked(face, "/stats/streams?sort=behind&limit=1")
+    assert (cut["streams"], cut["more"]) == (listed[:1], True)
 
 
 @pytest.mark.parametrize(
@@ -160,12 +276,21 @@ def test_a_stream_that_is_behind_shows_its_lag(face: Face) -> None:
         "/stats/topics?limit=1&limit=2",
         "/stats/topics?prefx=a",
         "/stats?limit=1",
+        "/stats/streams?state=slow",
+        "/stats/streams?sort=lag",
+        "/stats/streams?state=",
     ],
 )
 def test_a_misspelt_query_is_refused(face: Face, target: str) -> None:
     """What a query may say is checked, as everywhere."""
     answer = face.ask("GET", target)
     assert (answer.status, answer.json()["code"]) == (400, "bad_parameter")
+
+
+def test_a_transport_that_is_none_is_refused(face: Face) -> None:
+    """A misspelt filter would show nothing, and look like good news."""
+    answer = face.ask("GET", "/stats/streams?transport=web")
+    assert (answer.status, answer.json()["code"]) == (400, "unknown_transport")
 
 
 @pytest.mark.parametrize("target", ["/stats/nothing", "/healthz/", "/stats//topics", "/stats/%ff", "/stats/topics/a"])

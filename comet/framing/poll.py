@@ -3,7 +3,10 @@
     {"messages":[{"id":"5f0c1a2b-1042",…}],"next":"5f0c1a2b-1042"}
     {"messages":[],"next":"5f0c1a2b-1042","gap":{"since":"5f0c1a2b-7","until":"5f0c1a2b-900"}}
 
-The delivery is one-shot: exactly one page. A control would make it two objects, so there is none.
+    {"messages":[],"next":"5f0c1a2b-1042","retry":3150}
+
+The delivery is one-shot: exactly one object. It has room for one control: ``bye`` is an empty answer that says after
+how many milliseconds to ask again, because the daemon is about to go.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from comet.control import Control, Open
+from comet.control import Bye, Control, Open
 from comet.framing.objects import message_objects
 from comet.message import Page
 
@@ -34,9 +37,11 @@ class Poll:
         messages = b",".join(message_objects(page))
         return b'{"messages":[%b],"next":"%b"%b}' % (messages, str(page.position).encode(), gap)
 
-    def control(self, _control: Control) -> bytes:
-        """Nothing: an answer has no room for it."""
-        return b""
+    def control(self, control: Control) -> bytes:
+        """The whole body of a ``bye`` that has a position; nothing for what an answer has no room for."""
+        if not isinstance(control, Bye) or control.position is None:
+            return b""
+        return b'{"messages":[],"next":"%b","retry":%d}' % (str(control.position).encode(), control.retry)
 
     def after(self, _page: Page) -> Poll:
         """Itself: an answer stands alone."""

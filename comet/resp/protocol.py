@@ -29,12 +29,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from comet.errors import CometError, Internal, ProtocolViolation
+from comet.errors import CometError, Draining, Internal, ProtocolViolation, shown
 from comet.message import Draft
-from comet.metrics import Metrics
+from comet.metrics import TCP, Metrics
 from comet.resp.commands import BY_SPELLING, NEVER_QUEUED, Acknowledge, command_named
 from comet.resp.replies import error
-from comet.resp.session import Ending, Intake, Publisher, Session
+from comet.resp.session import Ending, Intake, Publisher, Refused, Session
 from comet.resp.wire import LooksLikeHTTP, Request, RequestParser
 
 MOST_RUNS = 4
@@ -45,6 +45,9 @@ MOST_WAITING = 1_048_576
 
 MOST_REPLIES = 262_144
 """Bytes of immediate replies that end a run: a short command may have a long reply, a thousand times over."""
+
+QUIET_LOOKS = 5
+"""Looks during which a publisher that was told of the end sends nothing, so that its connection may be closed."""
 
 _log = Logger()
 
@@ -88,7 +91,7 @@ class Run:
                 else:
                     answer = session.transaction.add(request, session.intake.max_payload)
             except CometError as refusal:
-                answer = _refused(session, refusal)
+                answer = _refused(session, refusal, request)
             if isinstance(answer, Draft):
                 assert command.acknowledge is not None
                 add(command.acknowledge)
@@ -123,9 +126,10 @@ class Run:
         self.output = b"".join([reply if isinstance(reply, bytes) else instead for reply in self.replies])
 
 
-def _refused(session: Session, refusal: CometError) -> bytes:
+def _refused(session: Session, refusal: CometError, request: Request) -> bytes:
     metrics = session.intake.metrics
-    metrics.count_refusal(refusal.code)
+    what = "a command" if isinstance(request, CometError) else shown(request[0], 32)
+    session.intake.refused(refusal, what, session.peer)
     if session.transaction is not None:
         session.transaction.spoilt = True
     if isinstance(refusal, ProtocolViolation):
@@ -162,8 +166,12 @@ class RespProtocol(Protocol):
         self._stuck = False
         # The publisher has sent all that it will.
         self._ended = False
+        # The daemon is on its way out: no further command is executed.
+        self._leaving = False
         # Neither lost nor being closed.
         self._open = False
+        # For how many looks nothing has come from a publisher that was told of the end.
+        self._quiet = 0
 
     # -- what Twisted calls ------------------------------------------------------------------------------------------
 
@@ -180,6 +188,8 @@ class RespProtocol(Protocol):
         self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
+        self._quiet = 0
+        self._intake.metrics.received_bytes[TCP] += len(data)
         if self._session.ending is not Ending.NOT_YET or not self._open:
             return
         requests = self._parser.feed(data)
@@ -192,11 +202,15 @@ class RespProtocol(Protocol):
     def readConnectionLost(self) -> None:
         """The publisher has half-closed: no more commands, but it waits for the replies."""
         self._ended = True
-        self._proceed()
+        if self._leaving and not self._open:
+            self.transport.loseConnection()
+        else:
+            self._proceed()
 
     def writeConnectionLost(self) -> None:
         """Nothing can be replied any more."""
-        self._abort()
+        if self._open:
+            self._abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         self._open = False
@@ -221,10 +235,21 @@ class RespProtocol(Protocol):
 
     # -- what the factory calls --------------------------------------------------------------------------------------
 
+    def bound(self, max_payload: int) -> None:
+        """Take payloads of that size from now on."""
+        self._parser.bound(max_payload)
+
     def finish(self) -> None:
-        """Read no more, and close after the replies to what was read."""
-        self._ended = True
+        """Execute no more than what was read, and close after the replies to that."""
+        self._leaving = True
         self._proceed()
+
+    def look(self) -> None:
+        """Close, if the publisher has heard of the end and sent nothing since the last looks."""
+        if self._leaving and not self._open:
+            self._quiet += 1
+            if self._quiet == QUIET_LOOKS:
+                self.transport.loseConnection()
 
     # -- executing ---------------------------------------------------------------------------------------------------
 
@@ -276,10 +301,23 @@ class RespProtocol(Protocol):
 
     def _failed(self, failure: Failure, run: Run) -> None:
         refusal = failure.value
+        if isinstance(refusal, Draining):
+            self._forsake(run)
+            return
         if not isinstance(refusal, CometError):
             _log.failure("publishing failed", failure)
             refusal = Internal("the message was not taken; the daemon's log says why")
+        for _ in run.drafts:
+            self._intake.refused(refusal, "a message", self._session.peer)
         run.refused(refusal)
+
+    def _forsake(self, run: Run) -> None:
+        """Answer neither ``run`` nor what follows: a publisher whose connection ends without a reply tries again, with
+        the daemon that comes next, while an error would be the end of it."""
+        while run in self._runs:
+            self._runs.pop()
+        self._backlog = None
+        self._leaving = True
 
     def _answered(self, _: None) -> None:
         self._reply()
@@ -298,7 +336,7 @@ class RespProtocol(Protocol):
 
     def _pace(self) -> None:
         """Read from the socket, or stop: what was not read, TCP holds back at the publisher."""
-        ending = self._ended or self._session.ending is not Ending.NOT_YET
+        ending = self._ended or self._leaving or self._session.ending is not Ending.NOT_YET
         reading = not ending and self._backlog is None and not self._busy()
         if reading == self._reading:
             return
@@ -309,11 +347,17 @@ class RespProtocol(Protocol):
             self.transport.pauseProducing()
 
     def _close_if_done(self) -> None:
-        ending = self._ended or self._session.ending is Ending.AFTER_REPLIES
+        ending = self._ended or self._leaving or self._session.ending is Ending.AFTER_REPLIES
         if ending and self._backlog is None and not self._runs:
             self._open = False
             self.transport.unregisterProducer()
-            self.transport.loseConnection()
+            if self._leaving and not self._ended and not hasattr(self.transport, "wrappedProtocol"):
+                # A socket that is closed with unread commands in it resets the connection, and with that takes replies
+                # back that are under way: we end our direction, and ignore what still comes.
+                self.transport.loseWriteConnection()
+                self.transport.resumeProducing()
+            else:
+                self.transport.loseConnection()
 
     def _abort(self) -> None:
         self._open = False
@@ -325,9 +369,17 @@ class RespFactory(Factory[RespProtocol]):
 
     noisy = False
 
-    def __init__(self, publisher: Publisher, settings: Settings, metrics: Metrics) -> None:
-        self._intake = Intake(publisher, settings.max_payload, metrics)
+    def __init__(
+        self, publisher: Publisher, settings: Settings, metrics: Metrics, refused: Refused | None = None
+    ) -> None:
+        self._intake = Intake(publisher, settings.max_payload, metrics, refused)
         self.connections: set[RespProtocol] = set()
+
+    def configure(self, settings: Settings) -> None:
+        """See :class:`~comet.reloading.Part`."""
+        self._intake.max_payload = settings.max_payload
+        for protocol in self.connections:
+            protocol.bound(settings.max_payload)
 
     def buildProtocol(self, addr: IAddress | None) -> RespProtocol:  # noqa: ARG002
         """Return the protocol of one connection."""
@@ -339,3 +391,9 @@ class RespFactory(Factory[RespProtocol]):
         """Close each connection after the replies to what it has sent so far. New ones are the port's affair."""
         for protocol in tuple(self.connections):
             protocol.finish()
+
+    def look(self) -> bool:
+        """To be called some times a second after :meth:`finish`; returns whether connections are left."""
+        for protocol in tuple(self.connections):
+            protocol.look()
+        return bool(self.connections)

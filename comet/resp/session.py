@@ -5,7 +5,7 @@ The trap: a publisher that makes it keep more and more. Checked topics and queue
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from itertools import count
 from typing import Protocol
@@ -13,7 +13,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 
 from comet.drafts import draft, topic_of
-from comet.errors import PayloadTooLarge
+from comet.errors import CometError, PayloadTooLarge
 from comet.message import Draft
 from comet.metrics import Metrics
 from comet.resp.replies import simple
@@ -28,6 +28,10 @@ MOST_QUEUED = 1024
 
 Words = Sequence[bytes]
 """A command's name and its arguments."""
+
+
+Refused = Callable[[CometError, str, str], None]
+"""Is told what was refused to whom: the error, the command, the peer."""
 
 
 class Publisher(Protocol):
@@ -47,12 +51,15 @@ class Publisher(Protocol):
 class Intake:
     """What all connections share: where messages go, the largest payload, the topics that were checked already."""
 
-    __slots__ = ("_topics", "max_payload", "metrics", "numbers", "publisher")
+    __slots__ = ("_topics", "max_payload", "metrics", "numbers", "publisher", "refused")
 
-    def __init__(self, publisher: Publisher, max_payload: int, metrics: Metrics) -> None:
+    def __init__(
+        self, publisher: Publisher, max_payload: int, metrics: Metrics, refused: Refused | None = None
+    ) -> None:
         self.publisher = publisher
         self.max_payload = max_payload
         self.metrics = metrics
+        self.refused: Refused = refused or (lambda refusal, _what, _peer: metrics.count_refusal(refusal.code))
         self.numbers = count(1)
         self._topics: dict[bytes, str] = {}
 

@@ -93,8 +93,7 @@ class RequestParser:
     )
 
     def __init__(self, max_payload: int) -> None:
-        self._largest = max_payload
-        self._most = max_payload + OTHER_ARGUMENTS
+        self.bound(max_payload)
         self._broken = False
         self._requests: list[Request] = []
         self._held = bytearray()
@@ -108,6 +107,11 @@ class RequestParser:
         self._refusal: PayloadTooLarge | None = None
         # Functions, not bound methods: those would make a cycle of each connection.
         self._step: _Step = RequestParser._begin
+
+    def bound(self, max_payload: int) -> None:
+        """Take payloads of that size; one that has begun already is left for others to refuse."""
+        self._largest = max_payload
+        self._most = max_payload + OTHER_ARGUMENTS
 
     def held(self) -> int:
         """Return how many bytes of an incomplete command are kept."""

@@ -33,7 +33,7 @@ def problem(request: Request, error: CometError) -> bytes:
     request.setHeader(b"cache-control", b"no-store")
     if error.retry:
         request.setHeader(b"retry-after", RETRY_AFTER)
-    request.channel.site.metrics.count_refusal(error.code)
+    request.channel.site.requests.refused(request, error)
     return problem_document(error)
 
 

@@ -7,27 +7,25 @@ hold up the reactor, so lists are bounded, and what goes into them is worked out
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from klein import Klein
 from msgspec.json import Encoder
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Cooperator
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
-from comet import __version__
-from comet.audience import Subscription
 from comet.errors import BadParameter, CometError, Draining, MethodNotAllowed, NotFound, shown
 from comet.interfaces import Clock
-from comet.metrics import Metrics
 from comet.router import Router
+from comet.stats.figures import Figures
+from comet.stats.piecemeal import Piecemeal
+from comet.stats.standing import LIVE, STATES, Standing, Wanted
+from comet.transports import named
 from comet.web.answers import problem
 
 DEFAULT_LIMIT = 100
@@ -36,56 +34,14 @@ LARGEST_LIMIT = 10_000
 LOOKED_AT = 100_000
 """Topics whose names are looked at for a prefix: about 10 ms."""
 
-PATTERNS_SHOWN = 10
-STREAM_SHOWN = 6
-"""Characters of a stream's id, which is a secret: whoever knows the whole may end the stream."""
+BEHIND, OLDEST = SORTS = ("behind", "age")
 
 _encode = Encoder().encode
 
 
-class Sample(NamedTuple):
-    """The counters at a time."""
-
-    time: float
-    published: int
-    published_bytes: int
-    delivered: int
-    delivered_bytes: int
-
-
-class Rates:
-    """What happened per second in the last ten seconds, from a sample of the counters each second."""
-
-    def __init__(self, metrics: Metrics, clock: Clock) -> None:
-        self._metrics = metrics
-        self._clock = clock
-        self._samples = deque([self._now()], maxlen=10)
-        self.started = clock.seconds()
-
-    def sample(self) -> None:
-        """To be called once a second."""
-        self._samples.append(self._now())
-
-    def per_second(self) -> dict[str, float]:
-        """The rates by the name of their counter, and over how many ``seconds`` they were taken."""
-        before, now = self._samples[0], self._now()
-        seconds = now.time - before.time
-        rates = {
-            name: round((later - earlier) / seconds, 1) if seconds > 0 else 0.0
-            for name, earlier, later in zip(Sample._fields, before, now, strict=True)
-        }
-        rates.pop("time")
-        return {"seconds": round(seconds, 3), **rates}
-
-    def _now(self) -> Sample:
-        counted = self._metrics
-        delivered, delivered_bytes = sum(counted.delivered.values()), sum(counted.delivered_bytes.values())
-        return Sample(self._clock.seconds(), counted.published, counted.published_bytes, delivered, delivered_bytes)
-
-
-def introspection(router: Router, rates: Rates, clock: Clock) -> dict[bytes, IResource]:
+def introspection(router: Router, figures: Figures, standing: Standing, clock: Clock) -> dict[bytes, IResource]:
     """Return the resources by the first segment of their path."""
-    resource = _Rooted(Introspection(router, rates, clock).app.resource())
+    resource = _Rooted(Introspection(router, figures, standing, clock).app.resource())
     return dict.fromkeys((b"healthz", b"readyz", b"metrics", b"stats"), resource)
 
 
@@ -94,11 +50,11 @@ class Introspection:
 
     app = Klein()
 
-    def __init__(self, router: Router, rates: Rates, clock: Clock) -> None:
+    def __init__(self, router: Router, figures: Figures, standing: Standing, clock: Clock) -> None:
         self._router = router
-        self._rates = rates
-        self._clock = clock
-        self._cooperator = Cooperator(scheduler=lambda step: clock.callLater(0, step))
+        self._figures = figures
+        self._standing = standing
+        self._piecemeal = Piecemeal(clock)
 
     @app.route("/healthz", methods=["GET"])
     def healthz(self, request: Any) -> bytes:
@@ -115,34 +71,14 @@ class Introspection:
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: Any) -> bytes:
         """The counters as Prometheus text."""
-        body = self._router.metrics.exposition(self._gauges())
+        body = self._router.metrics.exposition(self._figures.gauges())
         return _answer(request, body, b"text/plain; version=0.0.4; charset=utf-8")
 
     @app.route("/stats", methods=["GET"])
     def stats(self, request: Any) -> bytes:
         """The daemon as a whole."""
         _parameters(request, ())
-        router, counted, gauges = self._router, self._router.metrics, self._gauges()
-        return _json(
-            request,
-            {
-                "version": __version__,
-                "uptime": round(self._clock.seconds() - self._rates.started, 3),
-                "draining": router.draining,
-                "epoch": router.epoch,
-                "position": str(router.log.position(router.log.end)),
-                "rates": self._rates.per_second(),
-                "published": counted.published,
-                "published_bytes": counted.published_bytes,
-                "delivered": counted.delivered,
-                "delivered_bytes": counted.delivered_bytes,
-                "gaps": counted.gaps,
-                "slow": counted.slow,
-                "stalled": counted.stalled,
-                "reactor_lag": counted.reactor_lag,
-                **gauges,
-            },
-        )
+        return _json(request, self._figures.daemon())
 
     @app.route("/stats/topics", methods=["GET"])
     async def topics(self, request: Any) -> bytes:
@@ -152,16 +88,21 @@ class Introspection:
         every = islice((topic.name for topic in self._router.log.topics()), LOOKED_AT)
         names = list(islice((name for name in every if name.startswith(prefix)), limit + 1))
         more = len(names) > limit or self._router.log.topic_count > LOOKED_AT
-        topics = await self._worked_out(self._topic, names[:limit])
+        topics = await self._piecemeal.each(self._figures.topic, names[:limit], limit)
         return _json(request, {"topics": topics, "more": more})
 
     @app.route("/stats/streams", methods=["GET"])
     async def streams(self, request: Any) -> bytes:
-        """Open subscriptions, the oldest in front."""
-        limit = _limit(_parameters(request, ("limit",)))
-        streams = list(islice(self._router.streams.values(), limit + 1))
-        shown_ = await self._worked_out(self._stream, streams[:limit])
-        return _json(request, {"streams": shown_, "more": len(streams) > limit})
+        """Open subscriptions, the oldest in front, or those that are not live, the slowest in front."""
+        values = _parameters(request, ("limit", "state", "transport", "sort"))
+        limit = _limit(values)
+        streams = await self._streams(_choice(values, "sort", SORTS) or OLDEST, _wanted(values, limit + 1))
+        return _json(request, {"streams": streams[:limit], "more": len(streams) > limit})
+
+    def _streams(self, order: str, wanted: Wanted) -> Deferred[list[dict[str, Any]]]:
+        if order == BEHIND and wanted.state != LIVE:
+            return self._standing.slowest(wanted)
+        return self._standing.oldest(wanted)
 
     @app.handle_errors(CometError)
     def refused(self, request: Any, failure: Failure) -> bytes:
@@ -181,69 +122,6 @@ class Introspection:
     def not_found(self, request: Any, failure: Failure) -> bytes:  # noqa: ARG002
         """There is no route of that path."""
         return _problem(request, NotFound(f"there is nothing at {shown(request.path)}"))
-
-    # -- what is told -----------------------------------------------------------------------------------------------
-
-    def _gauges(self) -> dict[str, Any]:
-        """The gauges of the table of metrics that the counters do not have."""
-        router, log = self._router, self._router.log
-        subscriptions: dict[str, int] = {}
-        live = 0
-        for audience in router.audiences:
-            name = audience.key.transport
-            subscriptions[name] = subscriptions.get(name, 0) + audience.size
-            live += sum(len(row.members) for row in audience.rows)
-        return {
-            "subscriptions": subscriptions,
-            "reading": len(router.streams) - live,
-            "audiences": len(router.audiences),
-            "retained": log.count,
-            "retained_bytes": log.bytes,
-            "topics": log.topic_count,
-            "keys": len(router.keys),
-        }
-
-    def _topic(self, name: str) -> dict[str, Any] | None:
-        topic = self._router.log.topic(name)
-        if topic is None:
-            return None
-        return {
-            "topic": name,
-            "retained": len(topic),
-            "position": str(self._router.log.position(topic.newest().offset)),
-            "subscribers": self._router.receivers(name),
-        }
-
-    def _stream(self, subscription: Subscription) -> dict[str, Any] | None:
-        audience = subscription.audience
-        if audience is None:
-            return None
-        patterns = audience.key.patterns
-        return {
-            "stream": f"{subscription.stream[:STREAM_SHOWN]}…",
-            "transport": audience.key.transport,
-            "address": subscription.writer.peer(),
-            "patterns": [pattern.text for pattern in patterns[:PATTERNS_SHOWN]],
-            "pattern_count": len(patterns),
-            "state": "reading" if subscription.row is None else "live",
-            "lag": self._router.log.end - self._router.position_of(subscription),
-            "age": round(self._router.age(subscription), 3),
-        }
-
-    def _worked_out(self, work_out: Callable[[Any], Any], things: Iterable[Any]) -> Deferred[list[Any]]:
-        """Fire with ``work_out`` of each of ``things`` that still is there, after as many turns as that takes."""
-        found: list[Any] = []
-
-        def steps() -> Iterator[None]:
-            for thing in things:
-                result = work_out(thing)
-                if result is not None:
-                    found.append(result)
-                yield
-
-        done: Deferred[Any] = self._cooperator.coiterate(steps())
-        done.addCallback(lambda _: found)
-        return done
 
 
 class _Rooted(Resource):
@@ -284,6 +162,18 @@ def _limit(values: dict[str, str]) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= LARGEST_LIMIT):
         raise BadParameter(f"limit={shown(text)}: it is a number from 1 to {LARGEST_LIMIT}")
     return int(text)
+
+
+def _choice(values: dict[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """The value of the parameter, which is one of ``choices``; empty if it is not there."""
+    if name in values and values[name] not in choices:
+        raise BadParameter(f"{name}={shown(values[name])}: it is one of {', '.join(choices)}")
+    return values.get(name, "")
+
+
+def _wanted(values: dict[str, str], most: int) -> Wanted:
+    transport = named(values["transport"]).name if "transport" in values else ""
+    return Wanted(most, _choice(values, "state", STATES), transport)
 
 
 def _json(request: Any, value: object) -> bytes:

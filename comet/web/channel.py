@@ -20,9 +20,10 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _IdentityTransferDecoder, _MalformedChunkedDataError
 
 from comet.errors import BadRequest, CometError, HeadTooLarge, PayloadTooLarge, TooSlow
+from comet.metrics import HTTP
 from comet.web.answers import raw_problem
 from comet.web.head import Head, check_trailers, early_fault, parse_head
-from comet.web.writer import descriptor_of, send
+from comet.web.writer import descriptor_of, peer_of, send
 
 BODY_RATE = 1_024
 """Bytes a second that a body must bring, beyond the time that every body has."""
@@ -57,9 +58,12 @@ class Channel(HTTPChannel):
         self.transport.setTcpNoDelay(True)
         self._networkProducer = self.transport
         self._networkProducer.registerProducer(self, True)
+        self.site.channels.add(self)
+        self.site.metrics.http_connections += 1
         self.site.expect(self, self.site.config.head_timeout)
 
     def dataReceived(self, data: bytes) -> None:
+        self.site.metrics.received_bytes[HTTP] += len(data)
         if self._broken:
             return
         if self._handlingRequest:
@@ -73,7 +77,9 @@ class Channel(HTTPChannel):
             self._receive_head()
 
     def connectionLost(self, reason: Failure) -> None:
+        self.site.metrics.http_connections -= 1
         self.site.expect_nothing(self)
+        self.site.channels.discard(self)
         self._broken = True  # what was pipelined is not answered any more
         self._body = None
         self._buffer = b""
@@ -81,6 +87,7 @@ class Channel(HTTPChannel):
         if held is not None:
             held.lost()
         for request in self.requests:
+            self.site.requests.abandoned(request, self.transport)
             request.connectionLost(reason)
         self.requests = []
 
@@ -116,7 +123,7 @@ class Channel(HTTPChannel):
             raise PayloadTooLarge(f"the body has {head.length} bytes; at most {most} are allowed")
         request = self.requestFactory(self, False)
         self.requests.append(request)
-        self.persistent = head.persistent
+        self.persistent = head.persistent and not self.site.leaving
         request.head = head
         request.content = io.BytesIO()
         if head.length == 0:
@@ -168,6 +175,7 @@ class Channel(HTTPChannel):
         self.site.expect_nothing(self)
         request = self.requests[0]
         head = request.head
+        self.site.requests.begin(request)
         request.requestReceived(head.method, head.target, head.version)
 
     def requestDone(self, request: Any) -> None:  # noqa: ARG002
@@ -175,9 +183,12 @@ class Channel(HTTPChannel):
 
     def answer_done(self) -> None:
         """The response is written: go on with the connection, in a later turn if there is more already."""
+        if self.site.access.all:
+            for request in self.requests:
+                self.site.requests.answered(request, self.transport, "" if self._held is None else "poll")
         self._held = None
         self.requests.clear()
-        if not self.persistent:
+        if not self.persistent or self.site.leaving:
             self._broken = True
             self.site.expect(self, self.site.config.stall)
             if self._buffer:
@@ -205,7 +216,7 @@ class Channel(HTTPChannel):
 
     def refuse(self, error: CometError) -> None:
         """Answer a request that never became one, and close."""
-        self.site.metrics.count_refusal(error.code)
+        self.site.access.refused(error, "a request", peer_of(self.transport))
         self._broken = True
         self._body = None
         self._buffer = b""
@@ -223,6 +234,22 @@ class Channel(HTTPChannel):
         else:
             self.transport.resumeProducing()
             self.transport.loseWriteConnection()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is here, in whole or in part, that has no answer yet."""
+        return not self._broken and bool(self._handlingRequest or self._body or self._buffer)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was asked yet, but probably is about to be."""
+        return not (self._idle or self._broken)
+
+    def leave(self) -> None:
+        """Close, if there is nothing to answer."""
+        if not (self.is_busy or self._broken):
+            self._broken = True
+            self.loseConnection()
 
     def overdue(self) -> None:
         """The deadline is over."""
@@ -251,6 +278,7 @@ class Channel(HTTPChannel):
         :func:`take_over`."""
         self._networkProducer.unregisterProducer()
         self.site.expect_nothing(self)
+        self.site.channels.discard(self)
         self.requests.clear()
         return self.transport, self._buffer
 

@@ -45,7 +45,14 @@ class Enveloped:
 
     def page(self, page: Page) -> bytes:
         """The whole response."""
-        body = self.framing.page(page)
+        return self._response(self.framing.page(page))
+
+    def control(self, control: Control) -> bytes:
+        """The whole response, if the control is one."""
+        body = self.framing.control(control)
+        return self._response(body) if body else b""
+
+    def _response(self, body: bytes) -> bytes:
         return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b%bContent-Length: %d\r\n\r\n%b" % (
             self.content_type.encode(),
             _HELD,
@@ -53,10 +60,6 @@ class Enveloped:
             len(body),
             body,
         )
-
-    def control(self, control: Control) -> bytes:
-        """Nothing: the answer comes whole."""
-        return self.framing.control(control)
 
     def after(self, page: Page) -> Framing:
         """Itself."""

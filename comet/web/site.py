@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -19,13 +19,18 @@ from twisted.web.server import Request, Site
 from comet.config import Config
 from comet.errors import CometError, HostRefused, Internal, OriginRefused, shown
 from comet.interfaces import Clock
+from comet.logs.access import AccessLog
 from comet.metrics import Metrics
 from comet.router import Router
+from comet.stats.figures import Figures
+from comet.stats.reporting import Reporter
+from comet.stats.standing import Standing
 from comet.web.answers import JSON, PROBLEM, RETRY_AFTER, problem_document
-from comet.web.api import Rates, introspection
+from comet.web.api import introspection
 from comet.web.channel import Channel
 from comet.web.head import Head
 from comet.web.pages import pages
+from comet.web.requests import Requests
 from comet.web.resources import Branch
 from comet.web.streams import Streams
 from comet.web.topics import Topics
@@ -34,6 +39,9 @@ from comet.web.writer import descriptor_of, send
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _LOOPBACK_ADDRESSES = ("127.", "::1", "::ffff:127.")
 SWEEP = 1.0
+
+NEW_LOOKS = 10
+"""Looks after which a connection on which nothing was asked yet is closed when the daemon stops."""
 
 _PREFLIGHT = (
     b"Access-Control-Allow-Methods: GET, POST, DELETE\r\n"
@@ -51,6 +59,9 @@ class CometRequest(Request):
     query = b""
     origin = b""
     """The other origin whose page asks, if it is an allowed one."""
+    began: float | None = None
+    refusal = ""
+    """For the access log: when all of it was here, if all requests are logged, and the code of its refusal."""
 
     defaultContentType = None
     _headers: Headers | None = None
@@ -116,6 +127,7 @@ class CometRequest(Request):
         channel = self.channel
         if channel is None:
             return
+        self.code, self.sentLength = status, len(body)
         close = b"" if channel.persistent else b"Connection: close\r\n"
         # Only a 204 is without a body, and must not say how long it is (RFC 9110, section 8.6).
         about = b"Content-Type: %b\r\nContent-Length: %d\r\n" % (kind, len(body)) if body else b""
@@ -136,7 +148,7 @@ class CometRequest(Request):
 
     def refuse(self, error: CometError) -> None:
         """Answer with a problem document."""
-        self.site.metrics.count_refusal(error.code)
+        self.site.requests.refused(self, error)
         further = b""
         for name in (b"Allow", b"Upgrade", b"Sec-WebSocket-Version"):
             for value in self.responseHeaders.getRawHeaders(name, ()):
@@ -162,20 +174,33 @@ class CometSite(Site):
     _log_ = Logger()
     protocol = Channel
     noisy = False
+    topics: Topics | None = None
+    """The resource that goes by settings, too."""
 
     def __init__(self, tree: IResource, config: Config, metrics: Metrics, clock: Clock) -> None:
         super().__init__(tree, requestFactory=CometRequest, reactor=clock, parsePOSTFormSubmission=False)
-        self.config = config
         self.metrics = metrics
         self.clock = clock
-        self.largest_body = max(config.max_payload, config.max_body)
-        self._hosts = frozenset(host.encode() for host in (*LOOPBACK, *config.host))
-        self._origins = frozenset(origin.encode() for origin in config.origin)
-        self.each_second: Callable[[], None] = _nothing
+        self.access = AccessLog(config, metrics, clock)
+        self.requests = Requests(self.access, clock)
+        self.configure(config)
         self._date = (-1, b"")
+        self.channels: set[Channel] = set()
+        self.leaving = False
+        self._looks = 0
         self._deadlines: dict[Channel, float] = {}
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock
+
+    def configure(self, config: Config) -> None:
+        """See :class:`~comet.reloading.Part`."""
+        self.config = config
+        self.largest_body = max(config.max_payload, config.max_body)
+        self._hosts = frozenset(host.encode() for host in (*LOOPBACK, *config.host))
+        self._origins = frozenset(origin.encode() for origin in config.origin)
+        self.access.configure(config)
+        if self.topics is not None:
+            self.topics.configure(config)
 
     def startFactory(self) -> None:
         self._sweeping.start(SWEEP, now=False).addErrback(
@@ -186,6 +211,21 @@ class CometSite(Site):
         if self._sweeping.running:
             self._sweeping.stop()
 
+    def finish(self) -> None:
+        """Keep no connection beyond the answer that it waits for. New ones are the port's affair."""
+        self.leaving = True
+        for channel in tuple(self.channels):
+            if not channel.is_new:
+                channel.leave()
+
+    def look(self) -> bool:
+        """To be called some times a second after :meth:`finish`; returns whether an answer is still owed."""
+        self._looks += 1
+        if self._looks == NEW_LOOKS:
+            for channel in tuple(self.channels):
+                channel.leave()
+        return any(channel.is_busy or channel.is_new for channel in self.channels)
+
     def buildProtocol(self, addr: object) -> Channel:  # noqa: ARG002
         channel = Channel()
         channel.site = channel.factory = self
@@ -193,7 +233,7 @@ class CometSite(Site):
         return channel
 
     def log(self, request: object) -> None:
-        """Nothing: requests are counted, not logged."""
+        """Nothing: twisted.web's way to log knows neither refusals nor held responses."""
 
     def acceptableProtocols(self) -> list[bytes]:
         """What TLS may agree on. twisted.web's HTTP/2, which comes with ``h2``, is not fit for held responses."""
@@ -243,7 +283,6 @@ class CometSite(Site):
         return b""
 
     def _sweep(self) -> None:
-        self.each_second()
         now = self.clock.seconds()
         for channel in [channel for channel, deadline in self._deadlines.items() if deadline <= now]:
             self.expect_nothing(channel)
@@ -252,17 +291,20 @@ class CometSite(Site):
 
 def make_site(router: Router, config: Config, metrics: Metrics, clock: Clock) -> CometSite:
     """Return the factory of the HTTP face."""
-    rates = Rates(metrics, clock)
+    figures = Figures(router, clock)
+    standing = Standing(router, clock)
+    topics = Topics(router, config)
     children: Mapping[bytes, IResource] = {
-        b"topics": Topics(router, config),
+        b"topics": topics,
         b"streams": Streams(router),
-        **introspection(router, rates, clock),
+        **introspection(router, figures, standing, clock),
         **pages(config),
     }
     site = CometSite(Branch(children), config, metrics, clock)
-    site.each_second = rates.sample
+    site.topics = topics
+    router.each_second += [
+        figures.each_second,
+        Reporter(router, figures, standing).each_second,
+        site.access.each_second,
+    ]
     return site
-
-
-def _nothing() -> None:
-    """What is done each second unless somebody asks for something."""

@@ -28,7 +28,7 @@ from comet.web.envelope import Enveloped, stream_head
 from comet.web.negotiate import Asked, negotiate
 from comet.web.resources import Leaf
 from comet.web.websocket import accept_websocket, wants_websocket
-from comet.web.writer import AnswerWriter, make_writer
+from comet.web.writer import AnswerWriter, StreamWriter, bound, make_writer
 
 REMEMBERED = 256
 """Requests whose negotiation is remembered; each can be as large as ``max-head``."""
@@ -58,6 +58,15 @@ class Topics(Leaf):
         self._config = config
         # Clients that reconnect all at once ask for the same few things.
         self._negotiated = lru_cache(REMEMBERED)(self._negotiate)
+
+    def configure(self, config: Config) -> None:
+        """See :class:`~comet.reloading.Part`."""
+        before, self._config = self._config, config
+        self._negotiated.cache_clear()
+        if (config.send_buffer, config.stall) != (before.send_buffer, before.stall):
+            for subscription in self._router.streams.values():
+                if isinstance(subscription.writer, StreamWriter):
+                    bound(subscription.writer.transport, config)
 
     # -- subscribe --------------------------------------------------------------------------------------------------
 
@@ -99,10 +108,12 @@ class Topics(Leaf):
         self._router.check_room()
         if request.channel.ahead:
             raise BadRequest("something was sent behind the request of a stream")
+        site = request.channel.site
         held, _ = request.channel.hand_over()
         writer = make_writer(held, self._router, self._config)
+        watched = site.requests.watched(request, writer, transport.name)
         head = stream_head(interest.key.framing.content_type, further)
-        take_over(held, writer)
+        take_over(held, watched)
         writer.subscription = self._router.subscribe(interest, writer, head)
 
     def _hold_answer(self, request: Any, interest: Interest) -> None:

@@ -117,9 +117,10 @@ def accept_websocket(request: Any, router: Router, config: Config, interest: Int
     site = request.channel.site
     transport, ahead = request.channel.hand_over()
     writer = make_writer(transport, router, config)
+    watched = site.requests.watched(request, writer, "websocket", 101)
     writer.received = Session(writer, site).received
     writer.farewell = GOING_AWAY
-    take_over(transport, writer)
+    take_over(transport, watched)
     writer.subscription = router.subscribe(interest, writer, head)
     if ahead:
         writer.dataReceived(ahead)
@@ -294,7 +295,7 @@ class Session:
     # -- answers ----------------------------------------------------------------------------------------------------
 
     def _refuse(self, error: CometError, ref: str | int | UnsetType) -> None:
-        self._writer.router.metrics.count_refusal(error.code)
+        self._site.access.refused(error, "a message on a WebSocket", self._writer.peer())
         self._say({"comet": "error", "ref": ref, "code": error.code, "detail": error.detail})
 
     def _say(self, control: dict[str, object]) -> None:

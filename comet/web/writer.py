@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from comet.audience import Subscription
 from comet.config import Config
+from comet.metrics import HTTP
 from comet.router import Router
 
 KERNEL_LATER = 5.0
@@ -66,15 +67,17 @@ def send(transport: Any, descriptor: int, data: bytes) -> None:
 def make_writer(transport: Any, router: Router, config: Config) -> DirectWriter | BufferedWriter:
     """Return the writer that fits ``transport``, whose kernel buffer it bounds: a reader that never reads would
     otherwise hold 2.7 MiB before anybody notices."""
-    beneath = transport
-    while hasattr(beneath, "wrappedProtocol"):  # TLS, PROXY protocol
-        beneath = beneath.transport
-    if isinstance(beneath, Connection):
-        _bound(beneath.getHandle(), config)
+    bound(transport, config)
     return BufferedWriter(transport, router) if descriptor_of(transport) < 0 else DirectWriter(transport, router)
 
 
-def _bound(socket: Any, config: Config) -> None:
+def bound(transport: Any, config: Config) -> None:
+    """Tell the kernel how much it may hold for the client of ``transport``, and for how long."""
+    while hasattr(transport, "wrappedProtocol"):  # TLS, PROXY protocol
+        transport = transport.transport
+    if not isinstance(transport, Connection):
+        return
+    socket = transport.getHandle()
     socket.setsockopt(SOL_SOCKET, SO_SNDBUF, config.send_buffer)
     if socket.family != AF_UNIX:
         # A client that vanished without a word: the kernel gives up on what it does not acknowledge, heartbeats too.
@@ -111,6 +114,7 @@ class StreamWriter:
         self._ending = False
 
     def dataReceived(self, data: bytes) -> None:
+        self.router.metrics.received_bytes[HTTP] += len(data)
         if self.received is not None:
             self.received(data)
             return
@@ -120,6 +124,7 @@ class StreamWriter:
         self.abort()
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002
+        self.router.metrics.http_connections -= 1
         self.received = self.when_drained = None
         if self.subscription is not None:
             self.router.gone(self.subscription)

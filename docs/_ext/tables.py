@@ -48,7 +48,8 @@ def setting_rows() -> Iterator[Row]:
     for each in settings():
         kind = f"{each.kind.unit}, repeats" if each.repeats else each.kind.unit or "number"
         default = code(each.written(each.default)) or "none"
-        yield f"``--{each.name}``", code(each.variable), kind, default, plain(each.help)
+        reload = "at once" if each.live else "restart"
+        yield f"``--{each.name}``", code(each.variable), kind, default, reload, plain(each.help)
 
 
 def error_rows() -> Iterator[Row]:
@@ -61,8 +62,7 @@ def error_rows() -> Iterator[Row]:
 def metric_rows() -> Iterator[Row]:
     """Yield a row for each metric, by the name that it has in the exposition."""
     for each in METRICS:
-        suffix = "_total" if each.kind == "counter" else ""
-        yield code(f"comet_{each.name}{suffix}"), each.kind, code(each.label), plain(each.help)
+        yield code(each.exposed), each.kind, code(each.label), plain(each.help)
 
 
 def command_rows() -> Iterator[Row]:
@@ -87,7 +87,9 @@ def parameter_rows() -> Iterator[Row]:
 
 
 TABLES = {
-    "settings": Table(("Flag", "Variable", "Written as", "Default", "Meaning"), (18, 22, 12, 18, 40), setting_rows),
+    "settings": Table(
+        ("Flag", "Variable", "Written as", "Default", "Reload", "Meaning"), (18, 22, 12, 18, 9, 40), setting_rows
+    ),
     "errors": Table(("Code", "HTTP status", "Trying again", "Meaning"), (22, 10, 14, 54), error_rows),
     "metrics": Table(("Name", "Kind", "Label", "Meaning"), (34, 10, 12, 44), metric_rows),
     "commands": Table(("Command", "Meaning"), (50, 50), command_rows),
