@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import resource
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from enum import Enum
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 from twisted.application.service import Service
@@ -31,7 +28,8 @@ from comet.errors import CometError
 from comet.handover.adopting import Adopting
 from comet.handover.giving import Estate, Listening
 from comet.handover.late import LatecomersFactory
-from comet.handover.taking import CannotTakeOver, Inheritance, Predecessor, raw_address
+from comet.handover.places import Start, addresses_of, find_predecessor
+from comet.handover.taking import CannotTakeOver, Inheritance, raw_address
 from comet.interfaces import Store
 from comet.listening import CannotListen, Face, Opened, faces, open_face
 from comet.logs.observer import Observer
@@ -42,17 +40,6 @@ from comet.router import Router
 from comet.store.memory import MemoryStore
 from comet.systemd import ALIVE, READY, STOPPING, Notices, main_process, reloading
 from comet.web.site import CometSite, make_site
-
-
-class Start(Enum):
-    """How a daemon begins."""
-
-    AFRESH = "with its own sockets and log"
-    REPLACING = "with those of the daemon that runs, if one does"
-
-
-# An endpoint of which nobody knows the address beforehand, or whose socket is another's.
-_NOWHERE = re.compile(r"(?:^|:)(?:tcp6?|ssl|tls):(?:port=)?0(?::|$)|^systemd:")
 
 LOOK = 0.05
 """Seconds between two looks whether everything is sent, on the way out."""
@@ -91,31 +78,6 @@ def make_daemon(config: Config, reactor: Any, start: Start = Start.AFRESH) -> Da
     site = make_site(router, config, metrics, reactor)
     publishers = RespFactory(router, config, metrics, site.access.refused)
     return Daemon(Parts(router, site, publishers, tuple(faces(config, adopting)), adopting), reactor, start)
-
-
-def handover_addresses(config: Config) -> Sequence[str]:
-    """Where a daemon of these settings offers itself to its successor. Left to itself, it does so under a name for each
-    of its endpoints, so that it is found by one that has some other endpoints too."""
-    if config.handover != "auto":
-        return () if config.handover == "none" else (config.handover,)
-    known = (text for text in (*config.http, *config.tcp) if not _NOWHERE.search(text))
-    return tuple(f"@comet-{os.geteuid()}-{sha256(text.encode()).hexdigest()[:16]}" for text in known)
-
-
-def find_predecessor(config: Config, start: Start) -> Predecessor | None:
-    """The daemon that is to be replaced, or None if there is none. Raises
-    :exc:`~comet.handover.taking.CannotTakeOver`."""
-    if start is Start.AFRESH:
-        return None
-    addresses = handover_addresses(config)
-    if not addresses:
-        raise CannotTakeOver("--replace: name the daemon to replace by the socket of its setting --handover")
-    for address in addresses:
-        found = Predecessor.at(address)
-        if found is not None:
-            return found
-    _log.info("no daemon to replace at {addresses}: starting afresh", addresses=" or ".join(addresses))
-    return None
 
 
 def open_store(config: Config) -> Store:
@@ -204,7 +166,7 @@ class Daemon(Service):
             opened = await open_face(face, factory)
             self._opened.append(opened)
             self._estate.ports.append(Listening(face.setting, face.text, opened.port))
-        for address in handover_addresses(self._router.config):
+        for address in addresses_of(self._router.config):
             self._parts.adopting.socket = take("handover", address)
             self._offer(address)
 

@@ -17,8 +17,9 @@ from twisted.python import usage
 
 from comet import __version__
 from comet.config import BadSetting, Config, Setting, settings
+from comet.handover.places import Start
 from comet.logs.sinks import observer_for
-from comet.service import Daemon, Start, make_daemon
+from comet.service import Daemon, make_daemon
 from comet.sources import FILE, Sources, printed, unknown
 
 

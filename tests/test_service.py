@@ -12,8 +12,9 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock
 
 from comet.config import BadSetting, Config
+from comet.handover.places import addresses_of
 from comet.listening import Face, Opened
-from comet.service import Daemon, handover_addresses, make_daemon, raise_descriptor_limit, welcome
+from comet.service import Daemon, make_daemon, raise_descriptor_limit, welcome
 from tests.daemons import ANYWHERE, command
 
 CONFIG = Config(http=("tcp:7080", "tcp:7090"), tcp=("tcp:7081",), drain=2.0)
@@ -160,13 +161,13 @@ def test_welcome(setting: str, text: str, address: IPv4Address | IPv6Address | U
 )
 def test_handover_addresses(settings: dict[str, Any], addresses: tuple[str, ...]) -> None:
     """A daemon offers itself where the setting says, and nowhere if its own ports are not known beforehand."""
-    assert handover_addresses(Config(**settings)) == addresses
+    assert addresses_of(Config(**settings)) == addresses
 
 
 def test_own_handover_addresses() -> None:
     """Left to itself, a daemon is found by who has one of its endpoints, and by nobody else."""
     mine, similar, other = (
-        set(handover_addresses(config))
+        set(addresses_of(config))
         for config in (Config(), Config(http=("tcp:80",)), Config(http=("tcp:80",), tcp=("tcp:81",)))
     )
     assert all(re.fullmatch("@comet-[0-9]+-[0-9a-f]{16}", address) for address in mine)
