@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-from typing import Any
+import os
+from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from comet.commands.arguments import reason
@@ -33,6 +34,25 @@ class Unanswered(Exception):
     def hint(self) -> str:
         """What to do next."""
         return _HINTS.get(self.status, "--url takes the HTTP port of Comet")
+
+
+class Options(Protocol):
+    """A parser, or a group of its arguments."""
+
+    def add_argument(self, *flags: str, **further: Any) -> object:
+        """See ``argparse``."""
+
+
+def add_url(options: Options) -> None:
+    """Add ``--url``, whose default the variable ``COMET_URL`` may be."""
+    default = os.environ.get("COMET_URL") or DEFAULT_URL
+    options.add_argument(
+        "--url",
+        type=http_url,
+        default=default,
+        metavar="URL",
+        help="the HTTP port of the daemon, or where a proxy has it, such as https://shop.example/push/ [%(default)s]",
+    )
 
 
 def http_url(text: str) -> SplitResult:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from comet.commands.arguments import Parser
-from comet.commands.asking import DEFAULT_URL, Unanswered, ask, http_url
+from comet.commands.asking import Unanswered, add_url, ask
 
 TIMEOUT = 3.0
 
@@ -50,7 +50,7 @@ def _timeout(text: str) -> float:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("comet health", description="Ask whether the daemon is ready: exit code 0 if it is, 1 if not.")
-    parser.add_argument("--url", type=http_url, default=DEFAULT_URL, metavar="URL", help="the HTTP port [%(default)s]")
+    add_url(parser)
     parser.add_argument(
         "--timeout", type=_timeout, default=TIMEOUT, metavar="SECONDS", help="the longest time to wait [%(default)g]"
     )

@@ -1,139 +1,71 @@
-"""``comet sub``: hold the transport ``stream`` (one JSON object a line) and print what comes.
+"""``comet sub``: print what is published, as it comes. :mod:`comet.commands.held` gets it.
 
-When the connection drops, it goes on from where it was: the newest position that it has seen is its cursor. The trap:
-a terminal obeys control characters, and a message may hold any; they are shown, not sent to it.
+The trap: a terminal obeys control characters, and a message may hold any; they are shown, not sent to it.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import http.client
-import random
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, NoReturn
-from urllib.parse import SplitResult, urlencode, urlsplit
+from collections.abc import Callable, Sequence
 
-import msgspec
+from comet.commands.arguments import Parser, number_above_zero
+from comet.commands.asking import add_url
+from comet.commands.held import Line, Wish, follow
 
-from comet.commands.arguments import Parser, reason
+DESCRIPTION = """Subscribe to topics or patterns, and print each message as it comes, until ctrl-C.
 
-LONGEST_PAUSE = 8.0
-"""The most seconds between two attempts to reconnect."""
+In a pattern * stands for one segment of a topic, and ** at the end for one or more. When the connection is lost, or the
+daemon restarts, it goes on where it was; what could not be had any more is told on stderr."""
+
+EXAMPLES = """examples:
+  comet sub news                              what is published from now on
+  comet sub 'auction/*' --since first         what is still kept, and then what comes
+  comet sub camera/7 --raw --count 1 > 7.jpg  the payload of one message, as it is
+  comet sub '$stats/**' --json                how the daemon is doing, once a second"""
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
-class Line(msgspec.Struct):
-    """One object of the stream: a message has a topic, what the daemon says in-band has ``comet``."""
-
-    comet: str = ""
-    id: str = ""
-    topic: str = ""
-    data: msgspec.Raw = msgspec.Raw()
-    data64: str | None = None
-    position: str = ""
-    since: str = ""
-    until: str = ""
-    silence: float = 25.0
-    retry: int = 0
-
-    def payload(self) -> bytes:
-        """The payload as it was published, but for the white space of JSON."""
-        if self.data64 is not None:
-            return base64.b64decode(self.data64)
-        raw = bytes(self.data)
-        return msgspec.json.decode(raw, type=str).encode() if raw[:1] == b'"' else raw
-
-    def cursor(self) -> str:
-        """The position up to which everything has come with this line, if it says so."""
-        return self.id or self.position or self.until
-
-
-class Dropped(Exception):
-    """The connection is lost, or the daemon ended the stream. Worth another try after ``pause`` seconds."""
-
-    def __init__(self, text: str, pause: float = 0.0) -> None:
-        super().__init__(text)
-        self.pause = pause
-
-
-class Wish(NamedTuple):
-    """What is asked of which daemon."""
-
-    url: SplitResult
-    patterns: Sequence[str]
-
-    def lines(self, since: str) -> Iterator[bytes]:
-        """Yield the lines of a stream from ``since`` on, until it ends in :exc:`Dropped`."""
-        connection = self._connection()
-        query = urlencode([*(("topic", each) for each in self.patterns), ("transport", "stream"), ("since", since)])
-        try:
-            connection.request("GET", f"{self.url.path.rstrip('/')}/topics?{query}")
-            held = connection.sock  # the connection forgets it once the response holds it
-            response = connection.getresponse()
-            if response.status != 200:
-                _refused(response)
-            while line := response.readline():
-                yield line
-                if b'"comet":"open"' in line:
-                    held.settimeout(msgspec.json.decode(line, type=Line).silence * 2 + 5)
-        except TimeoutError:
-            raise Dropped("nothing came for longer than the daemon promised") from None
-        except OSError as error:
-            raise Dropped(reason(error)) from None
-        except http.client.HTTPException as error:
-            raise Dropped(f"that is not HTTP: {type(error).__name__}") from None
-        finally:
-            connection.close()
-        raise Dropped("the connection was closed")
-
-    def _connection(self) -> http.client.HTTPConnection:
-        secure = self.url.scheme == "https"
-        make = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        return make(self.url.hostname or "", self.url.port, timeout=20)
-
-
-def _refused(response: http.client.HTTPResponse) -> NoReturn:
-    body = response.read(65_536)
+def main(arguments: Sequence[str]) -> int:
+    """Print messages until ``--count`` of them have come; returns 0."""
+    options = _parser().parse_args(arguments)
+    further = [("conflate", "1")] if options.conflate else []
+    if options.pace:
+        further.append(("pace", str(max(1, round(options.pace * 1000)))))
     try:
-        detail = msgspec.json.decode(body, type=dict[str, object])["detail"]
-    except (msgspec.DecodeError, KeyError):
-        detail = f"the answer is {response.status} {response.reason}; --url takes the HTTP port of Comet"
-    if response.status >= 500:
-        raise Dropped(str(detail))
-    raise SystemExit(f"comet: {detail}")
+        _print(Wish(options.url, options.patterns, further), options)
+    except KeyboardInterrupt:
+        # The terminal has written ^C into the line where the prompt would follow.
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
+        raise
+    return 0
 
 
-def follow(wish: Wish, since: str) -> Iterator[tuple[bytes, Line]]:
-    """Yield each line and what it says, over as many connections as it takes. The first must succeed."""
-    connected, failures = False, 0
-    while True:
-        try:
-            for raw in wish.lines(since):
-                line = msgspec.json.decode(raw, type=Line)
-                if failures:
-                    print("comet: connected again", file=sys.stderr)
-                connected, failures = True, 0
-                since = line.cursor() or since
-                yield raw, line
-                if line.comet == "bye":
-                    raise Dropped("the daemon ended the stream", line.retry / 1000)
-        except msgspec.DecodeError:
-            raise SystemExit("comet: what came is no stream of Comet; --url takes its HTTP port") from None
-        except Dropped as dropped:
-            if not connected:
-                raise SystemExit(
-                    f"comet: cannot subscribe at {wish.url.geturl()}: {dropped}; "
-                    "start the daemon with comet serve, or say where it is with --url"
-                ) from None
-            if not failures:
-                print(f"comet: {dropped}; reconnecting", file=sys.stderr)
-            time.sleep(max(dropped.pause, min(LONGEST_PAUSE, 0.25 * 2**failures)) * random.uniform(0.5, 1))
-            failures += 1
+def _print(wish: Wish, options: argparse.Namespace) -> None:
+    write, left = sys.stdout.buffer.write, options.count
+    for lot in follow(wish, options.since):
+        for raw, line in lot:
+            if line.comet == "gap":
+                _tell_gap(line)
+            elif not line.comet:
+                write(options.shown(raw, line))
+                left -= 1
+                if left == 0:
+                    return
+        sys.stdout.buffer.flush()
+
+
+def _tell_gap(line: Line) -> None:
+    """Say what may be missing, why, and what would have kept it. A position begins with the epoch of the log."""
+    sys.stdout.buffer.flush()
+    if line.since.partition("-")[0] == line.until.partition("-")[0]:
+        why = "the daemon no longer kept them; with --retain-messages and --retain-seconds it keeps more"
+    else:
+        why = "the daemon was started anew without them; with comet serve --replace it takes them over"
+    print(f"comet: messages after {line.since} up to {line.until} may be missing: {why}", file=sys.stderr)
 
 
 def _human(_: bytes, line: Line) -> bytes:
@@ -151,46 +83,29 @@ def _raw(_: bytes, line: Line) -> bytes:
     return line.payload()
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print messages until ``--count`` of them have come; returns 0."""
-    options = _parser().parse_args(arguments)
-    write, left = sys.stdout.buffer.write, options.count
-    for raw, line in follow(Wish(options.url, options.patterns), options.since):
-        if line.comet == "gap":
-            print(f"comet: messages after {line.since} up to {line.until} may be missing", file=sys.stderr)
-        elif not line.comet:
-            write(options.shown(raw, line))
-            sys.stdout.buffer.flush()
-            left -= 1
-            if left == 0:
-                break
-    return 0
-
-
-def _url(text: str) -> SplitResult:
-    url = urlsplit(text)
-    try:
-        usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be used: write a URL such as http://127.0.0.1:7080/")
-    return url
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used: write a whole number above 0")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("comet sub", description="Subscribe to topics or patterns, and print each message as it comes.")
+    parser = Parser("comet sub", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("patterns", metavar="PATTERN", nargs="+", help="a topic, or with * and ** many of them")
-    parser.add_argument(
-        "--since", default="now", help="now, first, last, -N (the newest N), or a position [%(default)s]"
+    which = parser.add_argument_group("which messages")
+    which.add_argument(
+        "--since",
+        default="now",
+        help="now; first, the oldest that is kept; last, the newest of each topic; -N, the newest N; "
+        "or a position, for what came after it [%(default)s]",
     )
-    shape = parser.add_mutually_exclusive_group()
-    _format(shape, "--json", _json, "print each message as a line of JSON")
-    _format(shape, "--raw", _raw, "print each payload as it is, with nothing between")
-    parser.add_argument("--count", type=int, default=0, metavar="N", help="stop after N messages")
-    parser.add_argument(
-        "--url", type=_url, default="http://127.0.0.1:7080/", metavar="URL", help="the HTTP port [%(default)s]"
-    )
+    which.add_argument("--count", type=_count, default=0, metavar="N", help="stop after N messages")
+    which.add_argument("--conflate", action="store_true", help="of what comes together, only the newest of each topic")
+    which.add_argument("--pace", type=number_above_zero, metavar="SECONDS", help="get news no more often than that")
+    shape = parser.add_argument_group("how they are printed").add_mutually_exclusive_group()
+    _format(shape, "--json", _json, "each message as a line of JSON, with its position, topic and time")
+    _format(shape, "--raw", _raw, "each payload as it is, with nothing between")
+    add_url(parser)
     parser.set_defaults(shown=_human)
     return parser
 

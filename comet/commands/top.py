@@ -21,7 +21,7 @@ import msgspec
 
 from comet.commands.amounts import duration
 from comet.commands.arguments import Parser
-from comet.commands.asking import DEFAULT_URL, http_url
+from comet.commands.asking import add_url
 from comet.commands.dashboard import Screen, Shown, dashboard
 from comet.commands.terminal import Live, size_of
 from comet.commands.watch import Daemon, Streams, Topics, Watch
@@ -145,6 +145,6 @@ def _parser() -> argparse.ArgumentParser:
         "comet top",
         description="Watch what the daemon does, once a second, until q or ctrl-C; in a pipe as lines of JSON.",
     )
-    parser.add_argument("--url", type=http_url, default=DEFAULT_URL, metavar="URL", help="the HTTP port [%(default)s]")
+    add_url(parser)
     parser.add_argument("--count", type=_count, default=0, metavar="N", help="stop after N looks")
     return parser

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from comet.commands.arguments import Parser, reason
-from comet.commands.asking import DEFAULT_URL, base_of, http_url
+from comet.commands.asking import add_url, base_of
 from comet.commands.bench.payload import SMALLEST
 from comet.commands.bench.reports import Place, Plan
 from comet.commands.bench.subscribers import Target
@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--url", type=http_url, default=DEFAULT_URL, metavar="URL", help="the HTTP port [%(default)s]")
+    add_url(parser)
     add("--server", type=_server, metavar="HOST:PORT", help="the TCP port [port 7081 of the host of --url]")
     add("--subscribers", type=_number(int, 1, 1_000_000), default=1000, metavar="N", help="[%(default)s]")
     add("--topics", type=_number(int, 1, 1_000_000), default=1, metavar="N", help="topics to spread over [%(default)s]")
