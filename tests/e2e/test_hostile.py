@@ -65,7 +65,7 @@ def test_memory_of_a_reader_that_never_reads(daemon: Daemon, topic: str) -> None
             held.ask(f"/topics/{topic}?transport=stream", "stream")
         for _ in range(20):
             publish(daemon.http, topic, MEGABYTE)
-        until(lambda: {each["state"] for each in streams(daemon.http, topic)} == {"reading"}, "all are behind")
+        until(lambda: {each["state"] for each in streams(daemon.http, topic)} == {"stuck"}, "all are stuck")
         assert memory_of(daemon) - before < 100_000_000
     until(lambda: not streams(daemon.http, topic), "all have left")
 

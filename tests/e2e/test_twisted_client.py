@@ -228,14 +228,14 @@ async def test_hand_over(tmp_path: Path) -> None:
             subscriptions = [client.subscribe("a", transport=name) for name in ("stream", "sse")]
             await gatherResults([subscription.opened() for subscription in subscriptions])
             taking = [Deferred.fromCoroutine(taken(subscription, "end")) for subscription in subscriptions]
-            publishing = [publisher.publish("a", number) for number in range(500)]
+            publishing = [publisher.publish("a", number) for number in range(400)]
             with running(*place, "--replace"):
-                publishing += [publisher.publish("a", number) for number in range(500, 1000)]
+                publishing += [publisher.publish("a", number) for number in range(400, 800)]
                 assert await deferToThread(first.process.wait, PATIENCE) == 0
                 publishing.append(client.publish("a", "end"))
                 positions = await gatherResults(publishing)
                 for items in await gatherResults(taking):
-                    assert data(items) == [*range(1000), "end"]
+                    assert data(items) == [*range(800), "end"]
                     assert [item.id for item in items if isinstance(item, Message)] == positions
                     assert not gaps(items)
                 await gatherResults([subscription.aclose() for subscription in subscriptions])
