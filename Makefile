@@ -47,24 +47,16 @@ $(VENV)/test.stamp: setup.cfg pyproject.toml | $(VENV)/bin/pip
 bench: $(VENV)/run.stamp
 	$(BIN)/python -m bench
 
-# What the tests drive from outside; where something is missing and cannot be installed, its tests fail and say so.
+# What the tests drive from outside, and Debian's packages with it. Where something is missing and cannot be installed, its
+# tests fail and say so.
+TOOLS := redis-cli:redis-tools nc:netcat-openbsd curl:curl vmstat:procps tmux:tmux cc:build-essential \
+  chromium:chromium npm:npm systemd-analyze:systemd promtool:prometheus \
+  nginx:nginx haproxy:haproxy apache2:apache2-bin varnishd:varnish squid:squid
+
 tools:
-	@command -v redis-cli >/dev/null || .ci/apt redis-tools || :
-	@command -v nc >/dev/null || .ci/apt netcat-openbsd || :
-	@command -v curl >/dev/null || .ci/apt curl || :
-	@command -v vmstat >/dev/null || .ci/apt procps || :
-	@command -v tmux >/dev/null || .ci/apt tmux || :
-	@command -v cc >/dev/null || .ci/apt build-essential || :
-	@command -v tmux >/dev/null || .ci/apt tmux || :
-	@command -v chromium >/dev/null || .ci/apt chromium || :
-	@PATH="$$PATH:/usr/sbin"; command -v nginx >/dev/null || .ci/apt nginx || :
-	@PATH="$$PATH:/usr/sbin"; command -v haproxy >/dev/null || .ci/apt haproxy || :
-	@PATH="$$PATH:/usr/sbin"; command -v apache2 >/dev/null || .ci/apt apache2-bin || :
-	@PATH="$$PATH:/usr/sbin"; command -v varnishd >/dev/null || .ci/apt varnish || :
-	@PATH="$$PATH:/usr/sbin"; command -v squid >/dev/null || .ci/apt squid || :
-	@command -v npm >/dev/null || .ci/apt npm || :
-	@command -v systemd-analyze >/dev/null || .ci/apt systemd || :
-	@command -v promtool >/dev/null || .ci/apt prometheus || :
+	@PATH="$$PATH:/usr/sbin"; for tool in $(TOOLS); do \
+	  command -v $${tool%:*} >/dev/null || .ci/apt $${tool#*:} || :; \
+	done
 
 clean:
 	rm -rf $(VENV) $(DOCS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,8 +1,8 @@
-"""The commands in the documentation, run as they stand there; only the addresses and the paths are a test's own.
+"""Single commands of the documentation, run as they stand there, for tests that look at what becomes of them (that each
+runs, and prints what is shown, is the affair of ``tests/shown``).
 
-A command is what follows ``$`` in a literal block, and what stands below it is its output. The trap: the commands of
-Comet say no address, because they mean the default ports, which a test cannot count on. In front of ``comet`` on the
-path there is one that names the test's daemon.
+The trap: the commands of Comet say no address, because they mean the default ports, which a test cannot count on. In
+front of ``comet`` on the path there is one that names the test's daemon.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from tests.daemons import ROOT, Daemon, environment
 from tests.e2e.held import connected
 from tests.e2e.tools import COMET, Running
 from tests.e2e.waiting import PATIENCE
+from tests.shown.blocks import blocks
+from tests.shown.blocks import commands as commands_of
 
 _WRAPPER = """#!/bin/sh
 command=$1
@@ -44,22 +46,8 @@ class Command(NamedTuple):
 
 def commands(page: str) -> list[Command]:
     """The commands of ``page``, a path in the checkout, in order."""
-    found: list[Command] = []
-    block = ""
-    for line in (ROOT / page).read_text().splitlines():
-        prompt = re.fullmatch(r"( +)\$ (.*)", line)
-        if prompt:
-            block = prompt[1]
-            found.append(Command(prompt[2], ""))
-        elif block and line.startswith(block):
-            text, output = found[-1]
-            shown = line.removeprefix(block)
-            # A backslash goes on with the command in the next line, as it does in a terminal.
-            goes_on = text.endswith("\\") and not output
-            found[-1] = Command(f"{text}\n{shown}", "") if goes_on else Command(text, f"{output}{shown}\n")
-        elif line.strip():
-            block = ""
-    return found
+    shown = (each for block in blocks(ROOT / page) for each in commands_of(block))
+    return [Command(each.command, "".join(f"{line}\n" for line in each.output)) for each in shown]
 
 
 @dataclass(frozen=True, slots=True)

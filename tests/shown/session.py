@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from tests.e2e.pictures import png
 from tests.shown.blocks import Shown, agrees, blocks, commands
 
 ROOT = Path(__file__).parent.parent.parent
@@ -208,6 +209,10 @@ def checkout() -> Iterator[Path]:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, target)
         (Path(directory) / ".venv").symlink_to(Path(sys.executable).parent.parent)
+        frames = Path(directory) / "frames"  # what command-line.rst plays
+        frames.mkdir()
+        for number in range(3):
+            (frames / f"{number}.png").write_bytes(png(8 + number))
         yield Path(directory)
 
 
