@@ -56,6 +56,7 @@ METRICS = (
     Metric("topics", "gauge", "Topics that have retained messages."),
     Metric("keys", "gauge", "Idempotency keys remembered."),
     Metric("flush_seconds", "histogram", "Seconds that the flush of a turn took: making blocks, and writing them."),
+    Metric("max_streams", "gauge", "Held responses that there may be at once."),
     Metric("reactor_lag", "gauge", "Seconds by which the last sweep of the router came late."),
     Metric("reactor_lag_max", "gauge", "Seconds by which the latest sweep of the last minute came late."),
     Metric("build_info", "gauge", "1; the label says which version runs.", "version"),

@@ -50,6 +50,7 @@ class Figures:
         process = look()
         return {
             **self._held(),
+            "max_streams": self._router.config.max_streams,
             "build_info": {__version__: 1},
             "process_cpu_seconds": round(process.cpu, 3),
             "process_resident_memory_bytes": process.memory,

@@ -20,7 +20,7 @@ from comet.commands.doctor.machine import descriptors, installed, plugins
 from comet.commands.doctor.machine_verdicts import MACHINE
 from comet.commands.doctor.message_verdicts import MESSAGES, PAGES, PUBLISHED
 from comet.commands.doctor.probes import GAP, ROW, Probes
-from comet.commands.doctor.publishing import OverHTTP, OverTCP, Publisher, server_of
+from comet.commands.doctor.publishing import OverHTTP, OverTCP, Publisher
 from comet.commands.doctor.requests import Requests
 from comet.commands.doctor.stream_verdicts import idle, not_opened, transport
 from comet.commands.doctor.target import Target
@@ -71,7 +71,7 @@ def examine(orders: Orders) -> Iterator[Finding]:
     finally:
         requests.close()
     if case.reached is not None and case.reached.loopback:
-        _look_around(case, orders)
+        _look_around(case)
         yield from judged(MACHINE, case)
 
 
@@ -255,11 +255,6 @@ def _watch(case: Case, orders: Orders, probes: Probes) -> Iterator[Finding]:
 # -- this machine -----------------------------------------------------------------------------------------------------
 
 
-def _look_around(case: Case, orders: Orders) -> None:
-    ports = [case.target.port]
-    if orders.publish is not None:
-        ports.append(orders.publish.port)
-    if orders.server:
-        ports.append(server_of(orders.server)[1])
-    case.descriptors = descriptors(case.metrics, ports)
+def _look_around(case: Case) -> None:
+    case.descriptors = descriptors(case.metrics)
     case.installed, case.plugins = installed(), plugins()
