@@ -40,8 +40,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _LOOPBACK_ADDRESSES = ("127.", "::1", "::ffff:127.")
 SWEEP = 1.0
 
-NEW_LOOKS = 10
-"""Looks after which a connection on which nothing was asked yet is closed when the daemon stops."""
+NEW_SHARE = 0.5
+"""The part of ``drain`` after which a connection on which nothing was asked yet is closed when the daemon stops."""
 
 _PREFLIGHT = (
     b"Access-Control-Allow-Methods: GET, POST, DELETE\r\n"
@@ -187,7 +187,7 @@ class CometSite(Site):
         self._date = (-1, b"")
         self.channels: set[Channel] = set()
         self.leaving = False
-        self._looks = 0
+        self._left_at = 0.0
         self._deadlines: dict[Channel, float] = {}
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock
@@ -214,14 +214,14 @@ class CometSite(Site):
     def finish(self) -> None:
         """Keep no connection beyond the answer that it waits for. New ones are the port's affair."""
         self.leaving = True
+        self._left_at = self.clock.seconds()
         for channel in tuple(self.channels):
             if not channel.is_new:
                 channel.leave()
 
     def look(self) -> bool:
         """To be called some times a second after :meth:`finish`; returns whether an answer is still owed."""
-        self._looks += 1
-        if self._looks == NEW_LOOKS:
+        if self.clock.seconds() - self._left_at >= self.config.drain * NEW_SHARE:
             for channel in tuple(self.channels):
                 channel.leave()
         return any(channel.is_busy or channel.is_new for channel in self.channels)

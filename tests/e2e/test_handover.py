@@ -94,11 +94,11 @@ def test_everybody_is_sent_to_the_successor(place: str) -> None:
 def test_no_connection_is_refused(place: str) -> None:
     """While one daemon takes over from the other again and again, whoever connects is served."""
     with ExitStack() as stack:
-        daemon = stack.enter_context(running("--handover", place, "--drain", "500ms"))
+        daemon = stack.enter_context(running("--handover", place, "--drain", "4s"))
         visitors = stack.enter_context(visiting(daemon))
         for _ in range(3):
             old = daemon
-            daemon = stack.enter_context(running("--handover", place, "--replace", "--drain", "500ms"))
+            daemon = stack.enter_context(running("--handover", place, "--replace", "--drain", "4s"))
             assert old.process.wait(LONGEST) == 0
         seen = len(visitors)
         until(lambda: len(visitors) > seen + 10, "visits after the last hand-over")

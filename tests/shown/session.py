@@ -36,7 +36,7 @@ ENDLESS = 1.0
 DAEMON = re.compile(r"^(twistd (-\S+ )*comet|comet serve)\b(?!.*(--help|--print-config|--version))")
 APPLICATION = r"^(flask|uvicorn|python examples/django|python -m http.server)\b.*\b8000\b"
 ELSEWHERE = {
-    r"^comet doctor https?://(push|127.0.0.1:8080)": "tests/recipes/test_misconfigured.py, behind real proxies",
+    r"^comet doctor https?://(push|localhost:8080)": "tests/recipes/test_misconfigured.py, behind real proxies",
     r"^make (run|test|docs|bench)\b": "the gate itself, and tests/test_packaging.py",
     r"^pip install": "tests/test_packaging.py installs what is built",
     r"^npm install": "tests/recipes/test_pages.py",
