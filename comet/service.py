@@ -143,7 +143,7 @@ class Daemon(Service):
         else:
             with predecessor:
                 inheritance = predecessor.inherit()
-                self._router.resume(inheritance.will.past, inheritance.messages, inheritance.will.keys)
+                self._router.resume(inheritance.will.past, inheritance.messages, inheritance.keys)
                 await self._router.start()
                 await self._open(inheritance)
                 inheritance.close()

@@ -7,6 +7,7 @@ import socket
 import struct
 
 import pytest
+from twisted.internet.testing import StringTransport
 
 from comet.handover.frames import (
     LARGEST,
@@ -14,6 +15,7 @@ from comet.handover.frames import (
     Frame,
     FrameReader,
     Hello,
+    Known,
     Late,
     NotAFrame,
     Ready,
@@ -22,15 +24,17 @@ from comet.handover.frames import (
     Yours,
     encoded,
 )
-from comet.handover.giving import is_trusted
+from comet.handover.giving import PATIENCE, Estate, is_trusted
 from comet.keys import Entry
 from comet.log import Past
 from comet.message import Draft, Message
+from tests.fakes import House
 
 FRAMES: list[Frame] = [
     Hello(1),
     Batch([Message("a", b"\0\xff", "image/png", 1.5, 1), Message("b/c", b"", "", 2.5, 3)]),
-    Will(Past("5f0c1a2b", 3, 4, 2.5, 0, {"a": 1}), [Entry("a", "k", 1, 1.5)], [("http", "tcp:7080")]),
+    Known([Entry("a", "k", 1, 1.5)]),
+    Will(Past("5f0c1a2b", 3, 4, 2.5, 0, {"a": 1}), [("http", "tcp:7080")]),
     Ready(),
     Yours(),
     Late(1, [Draft("a", b"x", "", "k")]),
@@ -82,3 +86,33 @@ def test_trust() -> None:
     assert is_trusted(Peer(os.geteuid()))
     assert is_trusted(Peer(0))
     assert not is_trusted(Peer(os.geteuid() + 1))
+
+
+class Silent(StringTransport):
+    """The connection of a process of ours that goes no further."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.aborted = False
+        self.socket = Peer(0)
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
+@pytest.mark.parametrize("said", [b"", encoded(Hello(1))])
+def test_who_goes_no_further_is_given_up(said: bytes) -> None:
+    """A successor that stops in the middle is not waited for: it must not keep others from taking over."""
+    house, wire = House(), Silent()
+    house.publish(("a", "x"))
+    estate = Estate(house.router, house.clock, lambda: None)
+    giving = estate.buildProtocol(None)
+    giving.makeConnection(wire)  # type: ignore[no-untyped-call]
+    giving.dataReceived(said)
+    house.clock.advance(PATIENCE - 1)
+    assert not wire.aborted
+    house.clock.advance(1)
+    assert wire.aborted
+    giving.connectionLost()
+    assert estate.claim(estate.buildProtocol(None))
+    assert house.publish(("a", "y")) == [2]

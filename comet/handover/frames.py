@@ -5,7 +5,8 @@ Each frame is its length (four bytes, big-endian) and a MessagePack object, tagg
     successor                              predecessor
     Hello(version)                    →
                                       ←    Batch(messages) …            it goes on serving meanwhile
-                                      ←    Will(past, keys, faces)      it stands still; with the listening sockets
+                                      ←    Known(keys) …                now it stands still
+                                      ←    Will(past, faces)            with the listening sockets
     Ready()                           →
                                       ←    Yours()                      from here on the successor serves
                                       ←    Late(number, drafts) …       what publishers still brought here
@@ -30,8 +31,9 @@ from comet.message import Draft, Message
 VERSION = 1
 """To be raised when a frame changes: daemons of different versions do not hand over to each other."""
 
-LARGEST = 64 * 1024 * 1024
-"""Bytes of a frame; a batch has at most a page of messages, a will may have a million keys."""
+LARGEST = 256 * 1024 * 1024
+"""Bytes of a frame. All but one are small; a will names every topic, and of the longest names the retained bytes let
+there be 210 MB."""
 
 _LENGTH = Layout("!I")
 
@@ -48,11 +50,16 @@ class Batch(Struct, frozen=True, tag=True):
     messages: list[Message]
 
 
+class Known(Struct, frozen=True, tag=True):
+    """Idempotency keys, after all earlier ones."""
+
+    keys: list[Entry]
+
+
 class Will(Struct, frozen=True, tag=True):
     """All the rest. ``faces`` are the setting and the text of each endpoint, in the order of the sockets."""
 
     past: Past
-    keys: list[Entry]
     faces: list[tuple[str, str]]
 
 
@@ -78,7 +85,7 @@ class Stored(Struct, frozen=True, tag=True):
     offsets: list[int]
 
 
-Frame = Hello | Batch | Will | Ready | Yours | Late | Stored
+Frame = Hello | Batch | Known | Will | Ready | Yours | Late | Stored
 
 _encode = Encoder().encode
 _decode = Decoder(Frame).decode

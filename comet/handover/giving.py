@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from itertools import islice
 from socket import SO_PEERCRED, SOL_SOCKET
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from comet.handover.frames import (
     Frame,
     FrameReader,
     Hello,
+    Known,
     Late,
     NotAFrame,
     Ready,
@@ -37,6 +39,7 @@ from comet.handover.frames import (
     encoded,
 )
 from comet.interfaces import Call, Clock
+from comet.keys import Entry
 from comet.message import Draft, Message
 from comet.router import Router
 
@@ -44,8 +47,11 @@ BATCH = 1_000
 BATCH_BYTES = 1024 * 1024
 """What goes out in one turn of the reactor."""
 
+KEYS = 10_000
+"""Idempotency keys of a frame."""
+
 PATIENCE = 10.0
-"""Seconds that a successor has from the will to its being ready, while publishers wait."""
+"""Seconds that a successor has for each step: to say hello, to take a batch; to be ready, while publishers wait."""
 
 _log = Logger()
 
@@ -80,6 +86,8 @@ class Giving(Protocol):
         if not is_trusted(self.transport.socket):
             _log.warn("a process of another user wanted to take this daemon's place, and was refused")
             self.transport.abortConnection()
+        else:
+            self._expect_a_step()
 
     def dataReceived(self, data: bytes) -> None:
         try:
@@ -101,12 +109,12 @@ class Giving(Protocol):
     def resumeProducing(self) -> None:
         """Send the next batch; before the last of them have everybody wait."""
         batch = self._estate.batch(self._sent)
+        self._expect_a_step()
         if batch:
             self._sent = batch[-1].offset
             self.transport.write(encoded(Batch(batch)))
         elif self._state is State.SENDING:
             self._state = State.STILL
-            self._deadline = self._estate.clock.callLater(PATIENCE, self._give_up)
             self.transport.unregisterProducer()
             self._estate.stand_still().addCallbacks(self._send_will, self._failed)
 
@@ -145,6 +153,8 @@ class Giving(Protocol):
         while batch := self._estate.batch(self._sent):
             self._sent = batch[-1].offset
             self.transport.write(encoded(Batch(batch)))
+        for keys in self._estate.known_keys():
+            self.transport.write(encoded(Known(keys)))
         for descriptor in self._estate.descriptors():
             self.transport.sendFileDescriptor(descriptor)
         self.transport.write(encoded(self._estate.will()))
@@ -152,6 +162,10 @@ class Giving(Protocol):
     def _failed(self, failure: Failure) -> None:
         _log.failure("handing over failed", failure)
         self.transport.abortConnection()
+
+    def _expect_a_step(self) -> None:
+        self._forget_deadline()
+        self._deadline = self._estate.clock.callLater(PATIENCE, self._give_up)
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:
@@ -213,6 +227,12 @@ class Estate(Factory[Giving]):
             each.port.stopReading()
         return self._router.hold()
 
+    def known_keys(self) -> Iterator[list[Entry]]:
+        """The idempotency keys, some at a time: there may be a million."""
+        entries = self._router.keys.entries()
+        while some := list(islice(entries, KEYS)):
+            yield some
+
     def descriptors(self) -> list[int]:
         """The listening sockets."""
         return [each.port.fileno() for each in self.ports]
@@ -220,7 +240,7 @@ class Estate(Factory[Giving]):
     def will(self) -> Will:
         """The rest, once the log stands still."""
         faces = [(each.setting, each.text) for each in self.ports]
-        return Will(self._router.log.past(), list(self._router.keys.entries()), faces)
+        return Will(self._router.log.past(), faces)
 
     def keep(self, stands_still: bool) -> None:
         """Take everything back: the heir is gone."""

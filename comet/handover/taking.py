@@ -9,8 +9,21 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeVar
 
-from comet.handover.frames import VERSION, Batch, Frame, FrameReader, Hello, NotAFrame, Ready, Will, Yours, encoded
+from comet.handover.frames import (
+    VERSION,
+    Batch,
+    Frame,
+    FrameReader,
+    Hello,
+    Known,
+    NotAFrame,
+    Ready,
+    Will,
+    Yours,
+    encoded,
+)
 from comet.handover.giving import is_trusted
+from comet.keys import Entry
 from comet.message import Message
 
 PATIENCE = 30.0
@@ -32,6 +45,7 @@ class Inheritance:
 
     will: Will
     messages: list[Message]
+    keys: list[Entry]
     sockets: list[tuple[str, str, socket.socket]] = field(default_factory=list)
 
     def socket_for(self, setting: str, text: str) -> socket.socket | None:
@@ -102,14 +116,18 @@ class Predecessor:
     def _inherit(self) -> Inheritance:
         self._connection.sendall(encoded(Hello(VERSION)))
         messages: list[Message] = []
-        while isinstance(frame := self._next(), Batch):
-            messages += frame.messages
+        keys: list[Entry] = []
+        while isinstance(frame := self._next(), Batch | Known):
+            if isinstance(frame, Batch):
+                messages += frame.messages
+            else:
+                keys += frame.keys
         if not isinstance(frame, Will):
             raise NotAFrame
         sockets = [socket.socket(fileno=each) for each in self._descriptors]
         self._descriptors.clear()
         named = zip(frame.faces, sockets, strict=True)
-        return Inheritance(frame, messages, [(*face, each) for face, each in named])
+        return Inheritance(frame, messages, keys, [(*face, each) for face, each in named])
 
     def _serve(self) -> socket.socket:
         self._connection.sendall(encoded(Ready()))

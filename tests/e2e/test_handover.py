@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from comet.handover.frames import Batch, Frame, FrameReader, Hello, Ready, Will, Yours, encoded
+from comet.handover.frames import Batch, Frame, FrameReader, Hello, Known, Ready, Will, Yours, encoded
 from comet.handover.taking import CannotTakeOver, Predecessor
 from tests.daemons import ANYWHERE, LONGEST, Daemon, running, twistd
 from tests.e2e.held import asked, asked_json, connected, publish, streams, subscribe
@@ -171,7 +171,7 @@ def the_will(successor: socket.socket) -> Will:
             os.close(each)
         assert data
         frames += reader.feed(data)
-    assert all(isinstance(frame, Batch) for frame in frames[:-1])
+    assert all(isinstance(frame, Batch | Known) for frame in frames[:-1])
     will = frames[-1]
     assert isinstance(will, Will)
     return will
