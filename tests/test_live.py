@@ -66,6 +66,10 @@ def test_say_in_a_pipe() -> None:
     assert pipe.getvalue() == "comet: hm\n"
 
 
+END = b"\x00"
+"""What a program never writes to a terminal, and so shows where its output ends."""
+
+
 class Terminal:
     """A terminal of 20 columns and 5 rows, and what it was sent."""
 
@@ -76,8 +80,12 @@ class Terminal:
         self.stream: TextIO = os.fdopen(self._slave, "w")
 
     def sent(self) -> str:
-        """What came since this was last asked."""
-        return os.read(self._master, 65_536).decode()
+        """What came since this was last asked: all that was written, however many pieces it arrives in."""
+        os.write(self._slave, END)
+        data = b""
+        while not data.endswith(END):
+            data += os.read(self._master, 65_536)
+        return data.removesuffix(END).decode()
 
     def close(self) -> None:
         """Give it back."""
