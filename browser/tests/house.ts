@@ -1,0 +1,146 @@
+/** A daemon small enough to be wrong on purpose: a log over HTTP, and for each transport what a proxy makes of it. */
+import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { TestContext } from "node:test";
+import type { Transport } from "../comet.d.ts";
+
+/** What becomes of a transport: it works, says nothing, is refused, or is cut after its first bytes. */
+export type Fate = "works" | "mute" | "refused" | "cut";
+
+interface Held {
+  id?: string;
+  topics: Set<string>;
+  response: ServerResponse;
+  poll: boolean;
+  after: number;
+  mute: boolean;
+}
+
+export class House {
+  readonly messages: string[] = [];
+  readonly asked: string[] = [];
+  readonly fates = new Map<string, Fate>();
+  readonly streams = new Map<string, Held>();
+  epoch = "a";
+  silence = 25;
+  down = false;
+  /** What is refused, with which status. */
+  refusal: number | undefined;
+  private readonly server: Server = createServer((request, response) => this.answer(request, response));
+
+  static async open(context: TestContext): Promise<House> {
+    const house = new House();
+    await new Promise<void>((done) => house.server.listen(0, "127.0.0.1", done));
+    context.after(() => {
+      house.server.closeAllConnections();
+      house.server.close();
+    });
+    return house;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/`;
+  }
+
+  get end(): string {
+    return `${this.epoch}-${this.messages.length}`;
+  }
+
+  /** How many requests there were by a transport. */
+  count(transport: Transport): number {
+    return this.asked.filter((each) => each === transport).length;
+  }
+
+  publish(topic = "t"): void {
+    this.messages.push(topic);
+    for (const held of this.streams.values()) this.flush(held);
+  }
+
+  /** Cut every connection. */
+  cut(): void {
+    this.streams.clear();
+    this.server.closeAllConnections();
+  }
+
+  private answer(request: IncomingMessage, response: ServerResponse): void {
+    if (this.down) return void request.socket.destroy();
+    const { pathname, searchParams } = new URL(request.url!, this.url);
+    if (pathname.startsWith("/streams/")) return this.change(pathname.slice(9), request, response);
+    const transport = searchParams.get("transport")!;
+    this.asked.push(transport);
+    if (this.refusal) return refuse(response, this.refusal);
+    const fate = this.fates.get(transport) ?? "works";
+    if (fate === "refused") return refuse(response, 502);
+    const held = {
+      topics: new Set(searchParams.getAll("topic")),
+      response,
+      poll: transport === "poll",
+      after: this.offset(searchParams.get("since")!),
+      mute: fate === "mute",
+    };
+    if (held.poll) return this.poll(held, searchParams.get("wait") !== "0");
+    const id = String(Math.random()).slice(2);
+    this.streams.set(id, held);
+    response.on("close", () => this.streams.delete(id));
+    if (held.mute) return;
+    response.setHeader("content-type", transport === "sse" ? "text/event-stream" : "application/x-ndjson");
+    this.say(held, { comet: "open", stream: id, position: `${this.epoch}-${held.after}`, silence: this.silence });
+    this.flush(held);
+    if (fate === "cut") response.end();
+  }
+
+  private poll(held: Held, wait: boolean): void {
+    const id = String(Math.random()).slice(2);
+    this.streams.set(id, held);
+    held.response.on("close", () => this.streams.delete(id));
+    held.id = id;
+    if (!wait || held.after < this.messages.length) this.flush(held, true);
+  }
+
+  private flush(held: Held, anyhow = false): void {
+    const news = this.messages.flatMap((topic, index) =>
+      index >= held.after && held.topics.has(topic) ? [this.message(topic, index + 1)] : [],
+    );
+    held.after = this.messages.length;
+    if (!held.poll) return held.mute ? undefined : news.forEach((message) => this.say(held, message));
+    if (!news.length && !anyhow) return;
+    this.streams.delete(held.id!);
+    held.response.writeHead(200, { "content-type": "application/json" });
+    held.response.end(JSON.stringify({ messages: news, next: this.end }));
+  }
+
+  private message = (topic: string, offset: number) => ({ id: `${this.epoch}-${offset}`, topic, time: 0, data: offset });
+
+  private say(held: Held, what: object): void {
+    const sse = String(held.response.getHeader("content-type")).includes("event");
+    held.response.write(sse ? `data: ${JSON.stringify(what)}\n\n` : JSON.stringify(what) + "\n");
+  }
+
+  private change(id: string, request: IncomingMessage, response: ServerResponse): void {
+    let body = "";
+    request.on("data", (piece) => (body += piece));
+    request.on("end", () => {
+      const held = this.streams.get(id);
+      if (!held) return refuse(response, 404);
+      const { subscribe, unsubscribe } = JSON.parse(body);
+      for (const topic of unsubscribe) held.topics.delete(topic);
+      for (const topic of subscribe) held.topics.add(topic);
+      response.writeHead(204).end();
+      this.say(held, { comet: "topics", topics: [...held.topics], position: this.end });
+    });
+  }
+
+  private offset(since: string): number {
+    return since === "now" ? this.messages.length : since === "first" ? 0 : Number(since.split("-")[1]);
+  }
+}
+
+function refuse(response: ServerResponse, status: number): void {
+  response.writeHead(status, { "content-type": "application/problem+json" });
+  response.end(JSON.stringify({ code: "refused", detail: `refused with ${status}` }));
+}
+
+/** Wait until it holds. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((done) => setTimeout(done, 1));
+}
