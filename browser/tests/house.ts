@@ -62,6 +62,15 @@ export class House {
     this.server.closeAllConnections();
   }
 
+  /** Let those speak that were mute, from where they began. */
+  unmute(): void {
+    for (const held of this.streams.values()) {
+      if (!held.mute) continue;
+      held.mute = false;
+      this.begin(held);
+    }
+  }
+
   private answer(request: IncomingMessage, response: ServerResponse): void {
     if (this.down) return void request.socket.destroy();
     const { pathname, searchParams } = new URL(request.url!, this.url);
@@ -82,11 +91,16 @@ export class House {
     const id = String(Math.random()).slice(2);
     this.streams.set(id, held);
     response.on("close", () => this.streams.delete(id));
-    if (held.mute) return;
     response.setHeader("content-type", transport === "sse" ? "text/event-stream" : "application/x-ndjson");
-    this.say(held, { comet: "open", stream: id, position: `${this.epoch}-${held.after}`, silence: this.silence });
-    this.flush(held);
+    held.id = id;
+    if (!held.mute) this.begin(held);
     if (fate === "cut") response.end();
+  }
+
+  private begin(held: Held): void {
+    const position = `${this.epoch}-${held.after}`;
+    this.say(held, { comet: "open", stream: held.id, position, silence: this.silence });
+    this.flush(held);
   }
 
   private poll(held: Held, wait: boolean): void {
@@ -98,11 +112,12 @@ export class House {
   }
 
   private flush(held: Held, anyhow = false): void {
+    if (held.mute) return;
     const news = this.messages.flatMap((topic, index) =>
       index >= held.after && held.topics.has(topic) ? [this.message(topic, index + 1)] : [],
     );
     held.after = this.messages.length;
-    if (!held.poll) return held.mute ? undefined : news.forEach((message) => this.say(held, message));
+    if (!held.poll) return news.forEach((message) => this.say(held, message));
     if (!news.length && !anyhow) return;
     this.streams.delete(held.id!);
     held.response.writeHead(200, { "content-type": "application/json" });

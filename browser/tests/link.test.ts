@@ -81,6 +81,23 @@ test("while one is mute, a poll brings what comes, and then the next one does", 
   assert.deepEqual(holes, []);
 });
 
+test("what a poll has brought before a slow transport speaks is told once", async (context) => {
+  const house = await House.open(context);
+  house.fates.set("stream", "mute");
+  const { states, got, holes } = listened(context, house, ["stream"]);
+  await until(() => states.at(-1)?.transport === "poll");
+  house.publish();
+  await until(() => got.length === 1);
+  // Both are on their way at the same time.
+  house.publish();
+  house.unmute();
+  await until(() => states.at(-1)?.transport === "stream");
+  house.publish();
+  await until(() => got.at(-1) === 3);
+  assert.deepEqual(got, numbers(3));
+  assert.deepEqual(holes, []);
+});
+
 test("where nothing streams, polls go on", async (context) => {
   const house = await House.open(context);
   for (const name of ["stream", "sse"]) house.fates.set(name, "refused");
@@ -179,6 +196,7 @@ test("whatever becomes of connections, each message is told once and in order", 
     for (let count = draw(4); count > 0; count--) house.publish();
     if (draw(6) === 0) for (const name of ["stream", "sse"]) house.fates.set(name, fates[draw(fates.length)]!);
     if (draw(8) === 0) house.cut();
+    if (draw(8) === 0) house.unmute();
     house.down = draw(10) === 0;
     if (draw(3) === 0) link.retry(draw(2) === 0);
     await new Promise((done) => setTimeout(done, draw(8)));
