@@ -80,7 +80,7 @@ export class House {
     if (this.refusal) return refuse(response, this.refusal);
     const fate = this.fates.get(transport) ?? "works";
     if (fate === "refused") return refuse(response, 502);
-    const held = {
+    const held: Held = {
       topics: new Set(searchParams.getAll("topic")),
       response,
       poll: transport === "poll",

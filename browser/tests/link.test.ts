@@ -96,6 +96,8 @@ test("what a poll has brought before a slow transport speaks is told once", asyn
   await until(() => got.at(-1) === 3);
   assert.deepEqual(got, numbers(3));
   assert.deepEqual(holes, []);
+  // The poll that stood in has gone.
+  await until(() => house.streams.size === 1);
 });
 
 test("where nothing streams, polls go on", async (context) => {
