@@ -33,6 +33,8 @@ export function subscription(
     began,
     hasRoom: () => !full,
     give(message) {
+      // What it is called with may have made it close.
+      if (reader.closed) return;
       if (take) {
         call(take, message);
       } else {
@@ -52,7 +54,7 @@ export function subscription(
 
   async function* iterate() {
     try {
-      while (queue.length || !reader.closed) {
+      while (!reader.closed) {
         if (queue.length) yield queue.shift()!;
         else await new Promise<void>((done) => (wake = done));
         if (full && !queue.length) {

@@ -44,11 +44,18 @@ async function serving(context: TestContext, log: Log): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 }
 
+interface Reading {
+  got: unknown[];
+  iterated: AsyncIterator<Message>;
+  ready: Promise<void>;
+  close(): void;
+}
+
 interface House {
   log: Log;
   tail: Tail;
   gaps: Gap[];
-  read(since: string, take?: ((message: Message) => void) | null): { got: unknown[]; iterated: AsyncIterator<Message>; ready: Promise<void> };
+  read(since: string, take?: ((message: Message) => void) | null): Reading;
 }
 
 async function house(context: TestContext): Promise<House> {
@@ -64,7 +71,7 @@ async function house(context: TestContext): Promise<House> {
       const give = take === undefined ? ({ data }: Message) => void got.push(data) : take;
       const [user, reader] = subscription(["t"], since, give, made.settle, (gone) => made.remove(gone));
       made.add(reader);
-      return { got, iterated: user[Symbol.asyncIterator](), ready: user.ready };
+      return { got, iterated: user[Symbol.asyncIterator](), ready: user.ready, close: user.close };
     },
   };
 }
@@ -158,6 +165,20 @@ test("a slow reader holds up no more than its queue, and still gets everything",
   while (got.length < 5000) got.push((await iterated.next()).value.data);
   assert.deepEqual(got, numbers(1, 5000));
   assert(log.asked.includes("a-1000"));
+});
+
+test("who closes is given nothing more, in the middle of a page either", async (context) => {
+  const { log, tail, read } = await house(context);
+  log.end = 9;
+  tail.take("a-9", [opening]);
+  const got: unknown[] = [];
+  const reading = read("first", ({ data }) => {
+    got.push(data);
+    if (data === 3) reading.close();
+  });
+  await reading.ready;
+  tail.take("a-9", [message(10)]);
+  assert.deepEqual(got, [1, 2, 3]);
 });
 
 test("a gap that a link tells is told, with the topics of those that are live", async (context) => {

@@ -39,7 +39,7 @@ ELSEWHERE = {
     r"^comet doctor https?://(push|localhost:8080)": "tests/recipes/test_misconfigured.py, behind real proxies",
     r"^make (run|test|docs|bench)\b": "the gate itself, and tests/test_packaging.py",
     r"^pip install": "tests/test_packaging.py installs what is built",
-    r"^npm install": "tests/recipes/test_pages.py",
+    r"^npm (install|run)\b": "tests/browsers/test_example_pages.py",
     r"^(sudo )?(systemctl|journalctl|systemd-\w+|loginctl)\b": "tests/recipes/test_systemd.py",
     r"^(sudo )?(docker|kubectl)\b": "tests/recipes/test_containers.py",
     r"^(sudo )?(nginx|haproxy|apache2|apachectl|varnishd|squid)\b": "tests/recipes/test_*.py of the proxies",
