@@ -1,15 +1,17 @@
 # make run   install into .venv and start Comet on its defaults
 # make test  install what the tests need and run the whole gate
 # make docs  build the documentation into docs/_build
+# make browser rebuild the browser client in comet/static, and test it (the only thing that needs Node)
 # make bench measure the daemon beside its peers (half an hour; for less see bench/README.rst)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DOCS := docs/_build
+NODE := browser/node_modules/.package-lock.json
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint types unit docs bench tools clean
+.PHONY: run test lint types unit docs browser bench tools clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/twistd -n --pidfile= comet
@@ -23,11 +25,20 @@ lint: $(VENV)/test.stamp
 types: $(VENV)/test.stamp
 	$(BIN)/mypy
 
-unit: $(VENV)/test.stamp tools
+unit: $(VENV)/test.stamp $(NODE) tools
 	$(BIN)/pytest -q
 
 docs: $(VENV)/test.stamp
 	$(BIN)/sphinx-build -W -q -b html docs $(DOCS)
+
+browser: $(NODE)
+	cd browser && npm run --silent types && npm run --silent build && npm test --silent
+
+# npm writes this file when all is in place.
+$(NODE): browser/package-lock.json
+	@command -v npm >/dev/null || .ci/apt npm
+	cd browser && npm ci
+	@touch $@
 
 # Debian's python3 comes without ensurepip unless python3-venv is installed.
 $(VENV)/bin/pip:

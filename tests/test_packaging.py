@@ -19,7 +19,10 @@ import pytest
 
 from tests.daemons import ROOT, environment
 
-SOURCES = ("comet", "twisted", "tests", "docs", "setup.cfg", "pyproject.toml", "MANIFEST.in", "Makefile", ".ci")
+SOURCES = (
+    *("comet", "twisted", "browser", "tests", "docs"),
+    *("setup.cfg", "pyproject.toml", "MANIFEST.in", "Makefile", ".ci"),
+)
 UNTRACKED = shutil.ignore_patterns("__pycache__", "*.pyc", "dropin.cache", "_build", "node_modules", "*.egg-info")
 
 Environment = Path
@@ -103,6 +106,7 @@ def test_contents(built: Path, tree: Path) -> None:
     files = [path for path in (tree / "comet").rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
     package = {path.relative_to(tree).as_posix() for path in files}
     assert names == {*package, "twisted/plugins/comet_plugin.py"}
+    assert {f"comet/static/comet.{end}" for end in ("js", "mjs", "d.ts")} <= names, "the browser client is not built"
 
 
 def test_source_distribution(built: Path) -> None:
@@ -111,3 +115,5 @@ def test_source_distribution(built: Path) -> None:
     with tarfile.open(archive) as source:
         names = {name.partition("/")[2] for name in source.getnames()}
     assert {"LICENSE", "README.rst", "NEWS.rst", "Makefile", "tests/test_packaging.py", "docs/conf.py"} <= names
+    assert {"browser/package-lock.json", "browser/.npmrc", "browser/build.mjs", "browser/src/comet.ts"} <= names
+    assert not [name for name in names if "node_modules" in name]

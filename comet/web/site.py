@@ -29,7 +29,7 @@ from comet.web.answers import JSON, PROBLEM, RETRY_AFTER, problem_document
 from comet.web.api import introspection
 from comet.web.channel import Channel
 from comet.web.head import Head
-from comet.web.pages import pages
+from comet.web.pages import PUBLIC, pages
 from comet.web.requests import Requests
 from comet.web.resources import Branch
 from comet.web.streams import Streams
@@ -45,7 +45,7 @@ NEW_SHARE = 0.5
 
 _PREFLIGHT = (
     b"Access-Control-Allow-Methods: GET, POST, DELETE\r\n"
-    b"Access-Control-Allow-Headers: Content-Type, Idempotency-Key, Last-Event-ID\r\n"
+    b"Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key, Last-Event-ID\r\n"
     b"Access-Control-Max-Age: 600\r\n"
 )
 
@@ -112,7 +112,7 @@ class CometRequest(Request):
             if not self.channel.persistent:
                 self.setHeader(b"connection", b"close")
             for line in self.cross_origin_lines().splitlines():
-                self.setHeader(*line.split(b": "))
+                self.responseHeaders.addRawHeader(*line.split(b": "))
         super().write(data)
 
     def cross_origin_lines(self) -> bytes:
@@ -275,8 +275,10 @@ class CometSite(Site):
                 f"this daemon does not answer to {shown(head.host)}; the operator can name it with --host"
             )
         origin = head.known.get(b"origin")
-        if origin is None or origin in self._origins:
-            return origin or b""
+        if origin is None or (request.path in PUBLIC and request.method in (b"GET", b"HEAD")):
+            return b""
+        if origin in self._origins:
+            return origin
         scheme, _, host = origin.partition(b"://")
         if scheme not in (b"http", b"https") or host != head.known.get(b"host"):
             raise OriginRefused(f"pages of {shown(origin)} may not ask; the operator can list it with --origin")
