@@ -2,6 +2,7 @@
 # make test  install what the tests need and run the whole gate
 # make docs  build the documentation into docs/_build
 # make browser rebuild the browser client in comet/static, and test it (the only thing that needs Node)
+# make browsers try the pages in Firefox and WebKit, too (the gate has Chromium)
 # make bench measure the daemon beside its peers (half an hour; for less see bench/README.rst)
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ DOCS := docs/_build
 NODE := browser/node_modules/.package-lock.json
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint types unit docs browser bench tools clean
+.PHONY: run test lint types unit docs browser browsers bench tools clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/twistd -n --pidfile= comet
@@ -68,6 +69,16 @@ tools:
 	@PATH="$$PATH:/usr/sbin"; for tool in $(TOOLS); do \
 	  command -v $${tool%:*} >/dev/null || .ci/apt $${tool#*:} || :; \
 	done
+
+# What is tried beside Chromium, and Debian's packages with it.
+BROWSERS := firefox-esr:firefox-esr WebKitWebDriver:webkit2gtk-driver Xvfb:xvfb
+BINDINGS := import gi; gi.require_version("WebKit2", "4.1")
+
+browsers: $(VENV)/test.stamp $(NODE)
+	@for tool in $(BROWSERS); do command -v $${tool%:*} >/dev/null || .ci/apt $${tool#*:} || :; done
+	@/usr/bin/python3 -c '$(BINDINGS)' 2>/dev/null || { .ci/apt python3-gi && .ci/apt gir1.2-webkit2-4.1; } || :
+	$(BIN)/pip install -q -e '.[browsers]'
+	$(BIN)/pytest -q -rx tests/browsers --browser firefox --browser webkit
 
 clean:
 	rm -rf $(VENV) $(DOCS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

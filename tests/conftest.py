@@ -15,6 +15,8 @@ from twisted.python.failure import Failure
 
 from tests.daemons import Daemon, running
 
+pytest_plugins = ["tests.browsers.fixtures"]
+
 # The gate must come to the same result each time; HYPOTHESIS_PROFILE=search looks for what it does not know yet.
 hypothesis.settings.register_profile("gate", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("search", deadline=None)

@@ -1,16 +1,13 @@
-"""One daemon for all tests that a daemon can be shared by; and a browser."""
+"""One daemon for all tests that a daemon can be shared by."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.daemons import Daemon, running
-from tests.e2e.browser import Browser
-from tests.e2e.tools import path_of
 
 SETTINGS = ("--retain-messages", "100000", "--send-buffer", "64KiB")
 """Enough is retained for a client that is slower than a publisher at full speed."""
@@ -25,13 +22,6 @@ def daemon() -> Iterator[Daemon]:
         log = "".join(daemon.log)
         assert "Traceback" not in log, log
         assert "Unhandled" not in log, log
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium without a window."""
-    with Browser(path_of(os.environ.get("CHROMIUM", "chromium")), tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
 
 
 @pytest.fixture

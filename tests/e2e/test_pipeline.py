@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.browsers.browser import Browser
 from tests.daemons import Daemon
-from tests.e2e.browser import Browser
 from tests.e2e.held import streams
 from tests.e2e.tools import COMET, begun, path_of, piped
 from tests.e2e.waiting import until

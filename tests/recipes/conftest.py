@@ -10,12 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import browser
 from tests.recipes.clients import Client
 from tests.recipes.faces import Face, tried
 from tests.recipes.proxies import Front
-
-__all__ = ["browser"]  # a fixture: pytest finds it here by its name
 
 
 @dataclass(frozen=True, slots=True)

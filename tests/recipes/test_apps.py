@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browsers.browser import Browser, Page
 from tests.daemons import Daemon, running
-from tests.e2e.browser import Browser, Page
 from tests.e2e.held import asked, asked_json, streams, subscribe
 from tests.e2e.waiting import until
 from tests.recipes.documented import Shell, commands, listens, shell
@@ -93,15 +93,15 @@ def visit(browser: Browser, auction: Auction) -> Page:
 
 def offer(page: Page, price: int) -> int:
     """Bid through the form of the page, without leaving it; returns the status of the answer, 204 for a redirect."""
-    status: int = page.run(
-        f"""(async () => {{
-            const form = document.forms[0];
-            form.price.value = {price};
-            const headers = {{ "Content-Type": "application/json" }}, body = JSON.stringify({{ price: {price} }});
-            const sent = form.method === "post" ? {{ body: new FormData(form) }} : {{ headers, body }};
-            const answer = await fetch("/bid", {{ method: "POST", redirect: "manual", ...sent }});
-            return answer.type === "opaqueredirect" ? 204 : answer.status;
-        }})()"""
+    status: int = page.do(
+        f"""
+        const form = document.forms[0];
+        form.price.value = {price};
+        const headers = {{ "Content-Type": "application/json" }}, body = JSON.stringify({{ price: {price} }});
+        const sent = form.method === "post" ? {{ body: new FormData(form) }} : {{ headers, body }};
+        const answer = await fetch("/bid", {{ method: "POST", redirect: "manual", ...sent }});
+        return answer.type === "opaqueredirect" ? 204 : answer.status;
+        """
     )
     return status
 
@@ -111,7 +111,7 @@ def test_bid(browser: Browser, running_auction: Auction) -> None:
     with visit(browser, running_auction) as seller, visit(browser, running_auction) as bidder:
         before = int(seller.run("shown.textContent"))
         seller.run("window.loaded = 'once'")
-        bidder.run(f"document.forms[0].price.value = {before + 10}; document.forms[0].requestSubmit()")
+        bidder.do(f"document.forms[0].price.value = {before + 10}; document.forms[0].requestSubmit()")
         seller.until(f"shown.textContent === '{before + 10}'")
         bidder.until(f"typeof shown !== 'undefined' && shown.textContent === '{before + 10}'")
         assert seller.run("window.loaded") == "once"
@@ -147,7 +147,7 @@ def test_gap(browser: Browser, running_auction: Auction) -> None:
     with visit(browser, running_auction) as page:
         page.run("window.loaded = 'once'")
         gap = json.dumps({"comet": "gap"})
-        page.run(f"stream.dispatchEvent(new MessageEvent('comet', {{ data: {json.dumps(gap)} }})); 0")
+        page.run(f"stream.dispatchEvent(new MessageEvent('comet', {{ data: {json.dumps(gap)} }}))")
         page.until("window.loaded === undefined && typeof stream !== 'undefined' && stream.readyState === 1")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browsers.browser import Browser, Page
 from tests.daemons import ROOT, running
-from tests.e2e.browser import Browser, Page
 from tests.e2e.held import streams, subscribe
 from tests.e2e.tools import path_of
 from tests.e2e.waiting import until
@@ -113,4 +113,4 @@ def changed(pictures: set[bytes], picture: bytes) -> bool:
 
 def look(page: Page, directory: Path) -> bytes:
     """What the page looks like."""
-    return page.picture(directory / "seen.png").read_bytes()
+    return page.screenshot(directory / "seen.png").read_bytes()
