@@ -57,8 +57,8 @@ export class Comet implements api.Comet {
     options?: api.SubscribeOptions,
   ): api.Subscription {
     const given = typeof take === "function" ? take : null;
-    const since = (options ?? (given ? {} : (take as api.SubscribeOptions | null)))?.since ?? "now";
-    if (!SINCE.test(since)) throw new TypeError(`${JSON.stringify(since)} is no place to start: now, first, last, -N, or a position`);
+    const since = (options ?? (take as api.SubscribeOptions | null))?.since ?? "now";
+    if (!SINCE.test(since)) throw new TypeError(`"${since}" is no place to start`);
     if (this.state === "closed") throw new TypeError("it is closed");
     const patterns = [...new Set([topics].flat())].map((text) => checked(text, true));
     if (!patterns.length) throw new TypeError("no topics");
@@ -79,7 +79,7 @@ export class Comet implements api.Comet {
 
   on<Name extends keyof api.Told>(name: Name, told: (told: api.Told[Name]) => void): () => void {
     const those = this.told_[name];
-    if (!those) throw new TypeError(`there is no ${name}: it is state or gap`);
+    if (!those) throw new TypeError(`there is no ${name}`);
     those.add(told);
     if (name === "state") call(told as (state: api.State) => void, this.state_);
     return () => those.delete(told);

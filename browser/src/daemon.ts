@@ -45,11 +45,11 @@ export function daemon(base: string | URL, token: Options["token"]) {
 }
 
 /** Ask, and return the answer as JSON, or nothing if it is empty. Throws a `CometError`. */
-export async function ask(url: string, request: RequestInit = {}, patience = PATIENCE, signal?: AbortSignal) {
+export async function ask(url: string, request: RequestInit = {}, patience = PATIENCE) {
   const given = new AbortController();
   const giveUp = () => given.abort();
   const timer = setTimeout(giveUp, patience);
-  const unheard = listen(signal, "abort", giveUp);
+  const unheard = listen(request.signal, "abort", giveUp);
   try {
     const answer = await fetched(url, { ...request, signal: given.signal });
     return answer.status === 204 ? undefined : await answer.json();

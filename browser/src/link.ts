@@ -9,23 +9,23 @@
  * through is the transport to blame, and passed over for a while.
  */
 import type { CometError, Options, Position, State, Transport } from "../comet.d.ts";
-import { backoff } from "./backoff.ts";
+import { backoff, pause } from "./backoff.ts";
 import { type Daemon, ask } from "./daemon.ts";
-import { type Line, advanced } from "./line.ts";
+import { type Line, advanced, isAfter } from "./line.ts";
 import { recall, remember } from "./memory.ts";
 import { transports } from "./transports/index.ts";
 import { type Page, linesOf } from "./transports/poll.ts";
-
-const ORDER: readonly Transport[] = ["websocket", "stream", "sse", "iframe", "poll"];
 
 /** Milliseconds that a transport has for its first bytes; after the second figure a long poll stands in for it. */
 const MUTE = 3_000;
 const STAND_IN = 500;
 /** Milliseconds after which a connection was stable. */
-const STABLE = 10_000;
+const STABLE = 3_000;
 /** Milliseconds after which better transports are tried again: then twice as many, up to the last. */
 const BETTER = 60_000;
 const BETTER_AT_MOST = 600_000;
+/** Milliseconds of quiet after messages, to see whether more of them are held back. */
+const QUIET = 1_000;
 /** The longest silence in seconds, until the daemon says its own, and how many of it mean that nothing will come. */
 const SILENCE = 30;
 const DEAD = 2.2;
@@ -53,13 +53,16 @@ interface Connection {
   stream?: string | undefined;
   changing?: boolean;
   dead?: ReturnType<typeof setTimeout>;
+  /** Whether it is known to hold nothing back. */
+  proven: boolean;
+  proof?: ReturnType<typeof setTimeout>;
   end(): void;
 }
 
 /** Keep a link to `daemon`, from `cursor` on if one is known. */
 export function link(daemon: Daemon, options: Options, listener: Listener, cursor?: Position): Link {
-  const named = (options.transports ?? ORDER).filter((name) => name in transports && name !== "poll");
-  const order: readonly Transport[] = [...named, "poll"];
+  const named = options.transports ?? (Object.keys(transports) as Transport[]);
+  const order: readonly Transport[] = [...named.filter((name) => name in transports && name !== "poll"), "poll"];
   const waits = backoff();
 
   let wanted: readonly string[] = [];
@@ -89,7 +92,7 @@ export function link(daemon: Daemon, options: Options, listener: Listener, curso
     const topics = wanted;
     let page: Page;
     try {
-      page = await ask(await address("poll", topics, cursor ?? "now", { wait: "0" }), {}, undefined, mine.signal);
+      page = await ask(await address("poll", topics, cursor ?? "now", { wait: "0" }), { signal: mine.signal });
       if (asking !== mine) return;
       asking = undefined;
     } catch (error) {
@@ -143,8 +146,10 @@ export function link(daemon: Daemon, options: Options, listener: Listener, curso
   }
 
   function stop() {
-    for (const timer of [again, better]) clearTimeout(timer);
-    for (const connection of [current, tried]) connection?.end();
+    clearTimeout(again);
+    clearTimeout(better);
+    current?.end();
+    tried?.end();
     asking?.abort();
     again = better = current = tried = asking = undefined;
   }
@@ -158,8 +163,10 @@ export function link(daemon: Daemon, options: Options, listener: Listener, curso
       transport,
       topics,
       begun: Date.now(),
+      proven: transport === "poll" || transport === recall(daemon.home),
       end() {
         clearTimeout(mine.dead);
+        clearTimeout(mine.proof);
         aborter.abort();
       },
     };
@@ -179,6 +186,8 @@ export function link(daemon: Daemon, options: Options, listener: Listener, curso
 
   function heard(mine: Connection, lines: Line[]) {
     if (mine === tried) {
+      // What begins otherwise is somebody else's page.
+      if (lines[0]?.comet !== "open") return;
       // It gets through: it takes the place of what stood in for it.
       current?.end();
       current = mine;
@@ -202,6 +211,10 @@ export function link(daemon: Daemon, options: Options, listener: Listener, curso
     clearTimeout(mine.dead);
     mine.dead = setTimeout(() => swallowed(mine), silence * DEAD * 1000);
     tell(lines);
+    if (!mine.proven && !lines.every((line) => line.comet)) {
+      clearTimeout(mine.proof);
+      mine.proof = setTimeout(prove, QUIET, mine);
+    }
     const last = lines[lines.length - 1];
     if (last?.comet === "bye") ended(mine, last.reason ?? "the daemon is about to stop", last.retry);
     else if (changed) change();
@@ -210,8 +223,22 @@ export function link(daemon: Daemon, options: Options, listener: Listener, curso
   function opened(mine: Connection) {
     listener.state({ state: "open", transport: mine.transport });
     if (mine.transport === order[0]) betterAfter = BETTER;
-    // A poll that only stands in says nothing of the others.
-    if (!tried) remember(daemon.home, mine.transport);
+  }
+
+  /** A proxy that passes on whole buffers lets much through, and keeps the end. A poll knows whether there is more. */
+  async function prove(mine: Connection) {
+    const at = cursor!;
+    const asked = address("poll", mine.topics, at, { wait: "0" }).then((url) => ask(url));
+    const page: Page | void = await asked.catch(() => {});
+    // It may be on its way.
+    await pause(STAND_IN);
+    if (mine !== current || !page) return;
+    const last = page.messages.pop();
+    if (last && isAfter(last.id, cursor!)) swallowed(mine);
+    else if (cursor === at) {
+      mine.proven = true;
+      remember(daemon.home, mine.transport);
+    }
   }
 
   /** It may be the network, or a proxy that keeps what it gets: then another transport does better. */
@@ -290,7 +317,7 @@ export function link(daemon: Daemon, options: Options, listener: Listener, curso
       else if (!again) connect();
     },
     retry(anew) {
-      if (anew && current) {
+      if (anew && (current || tried || asking)) {
         stop();
         trusted = false;
         connect();

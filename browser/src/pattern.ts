@@ -11,7 +11,7 @@ export function checked(text: string, wild: boolean): string {
     !segment ||
     (segment.includes("*") && !(wild && (segment === "*" || (segment === "**" && index === segments.length - 1))));
   if (bytes > 255 || /[\0-\x1f\x7f-\x9f]/.test(text) || segments.some(wrong))
-    throw new TypeError(`${JSON.stringify(text)} is no ${wild ? "pattern" : "topic"}`);
+    throw new TypeError(`"${text}" is no ${wild ? "pattern" : "topic"}`);
   return text;
 }
 

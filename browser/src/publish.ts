@@ -17,11 +17,11 @@ export function publisher(daemon: Daemon) {
     const path = checked(topic, false).split("/");
     // A browser takes such segments out of a path.
     if (path.some((segment) => /^\.\.?$/.test(segment)))
-      throw new TypeError(`${JSON.stringify(topic)} has a segment of dots: no browser can ask for that`);
+      throw new TypeError(`"${topic}" has a segment of dots`);
     const url = daemon.at("topics/" + path.map(encodeURIComponent).join("/"));
-    const [body, type] = encoded(data);
-    const headers: Record<string, string> = { "Idempotency-Key": options.key ?? drawn() };
-    if (options.type ?? type) headers["Content-Type"] = options.type ?? type!;
+    const [body, usual] = encoded(data);
+    const type = options.type ?? usual;
+    const headers = { "Idempotency-Key": options.key ?? drawn(), ...(type && { "Content-Type": type }) };
     const until = Date.now() + (options.timeout ?? TIMEOUT);
     const mine = last.then(() => delivered(daemon, url, { method: "POST", body, headers }, until));
     last = mine.catch(() => {});

@@ -28,8 +28,6 @@ export function subscription(
     topics,
     matches: matching(topics),
     cursor: since,
-    live: false,
-    closed: false,
     began,
     hasRoom: () => !full,
     give(message) {

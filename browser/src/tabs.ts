@@ -34,7 +34,7 @@ interface Said {
 }
 
 /** Whether tabs can share here. */
-export const canShare = () => !!globalThis.navigator?.locks && !!globalThis.BroadcastChannel;
+export const canShare = () => globalThis.navigator?.locks && globalThis.BroadcastChannel;
 
 /** A link that is shared under `name`. `make` makes one for who leads; `cursor` is where this tab stands. */
 export function tabs(
@@ -55,6 +55,7 @@ export function tabs(
   let carried: readonly string[] | undefined;
   let asked = false;
   let heard = Date.now();
+  let looked = heard;
   let queued = new AbortController();
   let resign: (() => void) | undefined;
   let depart: (() => void) | undefined;
@@ -157,10 +158,14 @@ export function tabs(
   }
 
   const watch = setInterval(() => {
-    if (mine || Date.now() - heard < QUIET) return;
-    if (asked) queue(true);
+    const now = Date.now();
+    // If this tab slept, the answer may still be in its queue.
+    const slept = now - looked > 2 * QUIET;
+    looked = now;
+    if (mine || now - heard < QUIET) return;
+    if (asked && !slept) queue(true);
     else say({ ping: true });
-    asked = !asked;
+    asked = !asked || slept;
   }, QUIET);
 
   // -- to come and go -------------------------------------------------------------------------------------------------
@@ -174,6 +179,7 @@ export function tabs(
   function leave() {
     queued.abort();
     stepDown();
+    leader = "";
     resign?.();
   }
 

@@ -13,7 +13,7 @@ import type { Page } from "./transports/poll.ts";
 
 /** Messages that are kept while a page is on its way. */
 const KEPT = 1_000;
-/** Milliseconds until a page that did not come is asked for again, on average. */
+/** Milliseconds until a page that did not come is asked for again, at most. */
 const AGAIN = 2_000;
 
 export interface Reader {
@@ -21,8 +21,8 @@ export interface Reader {
   matches(topic: string): boolean;
   /** Up to where it has everything, or where it is to begin. Not kept up while it is live; pages may be ahead of it. */
   cursor: string;
-  live: boolean;
-  closed: boolean;
+  live?: boolean;
+  closed?: boolean;
   reading?: boolean;
   /** What came while a page is on its way. There is none if something was missed. */
   kept?: Published[] | undefined;
@@ -80,7 +80,7 @@ export function tail(daemon: Daemon, lost: (gap: Gap) => void) {
         const query = { transport: "poll", wait: "0", since: reader.cursor };
         more = took(reader, await ask(await daemon.address(reader.topics, query)), goal);
       } catch {
-        await pause(AGAIN * (0.5 + Math.random()));
+        await pause(AGAIN * Math.random());
       }
     }
     reader.reading = false;
@@ -113,10 +113,9 @@ export function tail(daemon: Daemon, lost: (gap: Gap) => void) {
       if (topics.size) lost({ topics: [...topics], since: line.since!, until: line.until! });
     }
     cursor = at;
-    if (line.topics) {
-      carried = line.topics;
-      readers.forEach(settle);
-    }
+    carried = line.topics ?? carried;
+    // After a gap it may be another log, which a reader has reached before.
+    if (line.topics || line.comet === "gap") readers.forEach(settle);
   }
 
   return {

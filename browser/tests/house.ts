@@ -4,8 +4,14 @@ import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import type { Transport } from "../comet.d.ts";
 
-/** What becomes of a transport: it works, says nothing, is refused, or is cut after its first bytes. */
-export type Fate = "works" | "mute" | "refused" | "cut";
+/**
+ * What becomes of a transport: it works, says nothing, is refused, is cut after its first bytes, comes some lines at a time
+ * because somebody fills buffers with them, or is answered with a page of somebody else's.
+ */
+export type Fate = "works" | "mute" | "refused" | "cut" | "buffered" | "page";
+
+/** Lines that fill a buffer. */
+const BUFFER = 4;
 
 interface Held {
   id?: string;
@@ -14,6 +20,7 @@ interface Held {
   poll: boolean;
   after: number;
   mute: boolean;
+  buffer?: string[] | undefined;
 }
 
 export class House {
@@ -86,7 +93,9 @@ export class House {
       poll: transport === "poll",
       after: this.offset(searchParams.get("since")!),
       mute: fate === "mute",
+      buffer: fate === "buffered" ? [] : undefined,
     };
+    if (fate === "page") return void response.setHeader("content-type", "text/html").write("<p>Log in");
     if (held.poll) return this.poll(held, searchParams.get("wait") !== "0");
     const id = String(Math.random()).slice(2);
     this.streams.set(id, held);
@@ -128,7 +137,10 @@ export class House {
 
   private say(held: Held, what: object): void {
     const sse = String(held.response.getHeader("content-type")).includes("event");
-    held.response.write(sse ? `data: ${JSON.stringify(what)}\n\n` : JSON.stringify(what) + "\n");
+    const line = sse ? `data: ${JSON.stringify(what)}\n\n` : JSON.stringify(what) + "\n";
+    if (!held.buffer) return void held.response.write(line);
+    held.buffer.push(line);
+    if (held.buffer.length === BUFFER) held.response.write(held.buffer.splice(0).join(""));
   }
 
   private change(id: string, request: IncomingMessage, response: ServerResponse): void {

@@ -100,6 +100,43 @@ test("what a poll has brought before a slow transport speaks is told once", asyn
   await until(() => house.streams.size === 1);
 });
 
+test("a proxy that fills buffers is found out, though its first bytes come", async (context) => {
+  const house = await House.open(context);
+  house.fates.set("stream", "buffered");
+  const { states, got, holes } = listened(context, house, ["stream", "sse"]);
+  await until(() => house.count("stream") === 1);
+  for (let count = 0; count < 3; count++) house.publish();
+  await until(() => states.at(-1)?.transport === "stream");
+  house.publish();
+  await until(() => states.at(-1)?.transport === "sse");
+  assert.deepEqual(got, numbers(4));
+  assert.deepEqual(holes, []);
+});
+
+test("one that holds nothing back is asked about that once", async (context) => {
+  const house = await House.open(context);
+  const { states, got } = listened(context, house, ["stream"]);
+  await until(() => states.at(-1)?.state === "open");
+  house.publish();
+  await until(() => house.count("poll") === 2);
+  // Longer than it takes to see that nothing comes; then, than it would take to ask again.
+  await new Promise((done) => setTimeout(done, 700));
+  house.publish();
+  await until(() => got.length === 2);
+  await new Promise((done) => setTimeout(done, 1500));
+  assert.equal(house.count("poll"), 2);
+  assert.equal(states.at(-1)!.transport, "stream");
+});
+
+test("somebody else's page is no stream", async (context) => {
+  const house = await House.open(context);
+  house.fates.set("stream", "page");
+  const { states, got } = listened(context, house, ["stream", "sse"]);
+  await until(() => states.at(-1)?.transport === "sse");
+  house.publish();
+  await until(() => got.length === 1);
+});
+
 test("where nothing streams, polls go on", async (context) => {
   const house = await House.open(context);
   for (const name of ["stream", "sse"]) house.fates.set(name, "refused");

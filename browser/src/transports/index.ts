@@ -25,4 +25,5 @@ export interface Asked {
 /** Fulfilled when it is over; rejected with the reason if that was a failure. */
 export type Run = (asked: Asked, take: (lines: Line[]) => void) => Promise<unknown>;
 
+/** The best first. */
 export const transports: Record<Transport, Run> = { websocket, stream, sse, iframe, poll };

@@ -27,7 +27,7 @@ export function linesOf({ messages, next, gap, retry }: Page): Line[] {
 export const poll: Run = async ({ address, since, patience, signal }, take) => {
   for (let first = true; !signal.aborted; first = false) {
     const url = await address(since, first ? { wait: "0" } : {});
-    const page: Page = await ask(url, {}, first ? undefined : patience, signal);
+    const page: Page = await ask(url, { signal }, first ? undefined : patience);
     since = page.next;
     take(first ? [{ comet: "open" }, ...linesOf(page)] : linesOf(page));
     if (page.retry !== undefined) return;
