@@ -1,4 +1,4 @@
-# make run   install into .venv and start Comet on its defaults
+# make run   install into .venv, start Comet on its defaults, and feed its demos with this machine's figures
 # make test  install what the tests need and run the whole gate
 # make docs  build the documentation into docs/_build
 # make browser rebuild the browser client in comet/static, and test it (the only thing that needs Node)
@@ -14,8 +14,9 @@ NODE := browser/node_modules/.package-lock.json
 .DELETE_ON_ERROR:
 .PHONY: run test lint types unit docs browser browsers bench tools clean
 
+# What feeds the demos ends when the daemon has ended, however that was.
 run: $(VENV)/run.stamp
-	$(BIN)/twistd -n --pidfile= comet
+	@$(BIN)/comet demo & feeder=$$!; trap 'kill $$feeder' EXIT; trap : INT TERM; $(BIN)/twistd -n --pidfile= comet
 
 test: lint types unit docs
 

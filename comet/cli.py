@@ -23,6 +23,7 @@ COMMANDS = (
     Command("serve", "comet.commands.serve", "run the daemon in the foreground"),
     Command("pub", "comet.commands.pub", "publish a message, or each line of a pipe"),
     Command("sub", "comet.commands.sub", "subscribe, and print what comes"),
+    Command("demo", "comet.commands.demo.main", "feed the demos with something that moves"),
     Command("top", "comet.commands.top", "watch what the daemon does"),
     Command("bench", "comet.commands.bench.main", "load the daemon, check every message, and measure"),
     Command("health", "comet.commands.health", "say by the exit code whether the daemon is ready"),

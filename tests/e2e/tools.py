@@ -74,6 +74,10 @@ class Running:
         self._reading.join(PATIENCE)
         return code
 
+    def is_closed(self) -> bool:
+        """Whether its output has ended: nobody is left who could write there."""
+        return not self._reading.is_alive()
+
     def end(self) -> None:
         """End it if it has not ended."""
         self.process.kill()
