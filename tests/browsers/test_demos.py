@@ -52,9 +52,9 @@ def test_chat(browser: Browser, daemon: Daemon) -> None:
 def test_chat_people(browser: Browser, daemon: Daemon) -> None:
     """A window says who is there and who is writing; what it is called, all windows of a browser are, from then on."""
     one = opened(browser, daemon, "chat.html#test-people")
-    two = opened(browser.another(), daemon, "chat.html#test-people")
     one.fill("#name", "Ada")
     one.press("Tab")
+    two = opened(browser.another(), daemon, "chat.html#test-people")
     two.fill("#text", "w")
     one.until("people.textContent.endsWith(': writing …')")
     two.until("/\\bAda\\b/.test(people.textContent) && people.textContent.includes('(you)')")

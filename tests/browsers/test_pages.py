@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from comet.commands.demo.picture import picture
 from tests.browsers.browser import Browser, Page
 from tests.browsers.driver import Driver
 from tests.daemons import ROOT, Daemon, running
@@ -43,6 +44,8 @@ def busy() -> Iterator[Daemon]:
         publish(daemon.http, "long", "x" * 3_000)
         publish(daemon.http, "l" * 200, "<b>bold</b>")
         publish(daemon.http, "bytes", bytes(range(256)), "application/octet-stream")
+        # Until the first picture has come, a page with it is still being loaded.
+        publish(daemon.http, "demo/picture", picture(0), "image/png")
         yield daemon
 
 

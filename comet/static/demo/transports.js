@@ -46,7 +46,9 @@ function row(name) {
     if (!box.checked) return;
     comet = new Comet(undefined, { transports: [name], share: false });
     comet.on("state", ({ state, transport }) => {
-      last.textContent = transport === name ? "" : state;
+      // No more than this: words would make the column wider.
+      if (transport !== name) last.textContent = "…";
+      line.title = transport === name ? "" : state;
     });
     comet.subscribe(topic, take);
   }
