@@ -109,8 +109,18 @@ export function tail(daemon: Daemon, lost: (gap: Gap) => void) {
         else if (reader.kept && reader.kept.push(line) > KEPT) reader.kept = undefined;
       }
     } else if (line.comet === "gap") {
-      const topics = new Set([...readers].flatMap((reader) => (reader.live ? reader.topics : [])));
-      if (topics.size) lost({ topics: [...topics], since: line.since!, until: line.until! });
+      const since = line.since!;
+      const until = line.until!;
+      const topics = new Set<string>();
+      for (const reader of readers) {
+        if (!reader.live) continue;
+        // One that pages have brought ahead of the tail has lost less, or nothing.
+        const isAhead = isAfter(reader.cursor, since);
+        if (!isAhead) for (const topic of reader.topics) topics.add(topic);
+        else if (isAfter(until, reader.cursor) || !sameLog(until, reader.cursor))
+          lost({ topics: reader.topics, since: reader.cursor, until });
+      }
+      if (topics.size) lost({ topics: [...topics], since, until });
     }
     cursor = at;
     carried = line.topics ?? carried;

@@ -181,6 +181,17 @@ test("who closes is given nothing more, in the middle of a page either", async (
   assert.deepEqual(got, [1, 2, 3]);
 });
 
+test("a gap begins where the reader is, which may be ahead of the tail", async (context) => {
+  const { log, tail, gaps, read } = await house(context);
+  log.end = 70;
+  tail.take("a-1", [opening]);
+  const { got, ready } = read("first");
+  await ready;
+  tail.take("a-1", [opening, { comet: "gap", since: "a-1", until: "b-0" }]);
+  assert.deepEqual(got, numbers(1, 70));
+  assert.deepEqual(gaps, [{ topics: ["t"], since: "a-70", until: "b-0" }]);
+});
+
 test("a gap that a link tells is told, with the topics of those that are live", async (context) => {
   const { tail, gaps, read } = await house(context);
   const { got, ready } = read("now");
