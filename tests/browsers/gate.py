@@ -17,8 +17,11 @@ from typing import Any, Literal
 from tests.e2e.waiting import PATIENCE
 from tests.recipes.proxies import free_port
 
-Treatment = Literal["mute", "page", "refuse"]
-"""Nothing of the answer comes; a page comes, and that is all; the connection ends."""
+Treatment = Literal["mute", "page", "refuse", "slow"]
+"""Nothing of the answer comes; a page comes, and that is all; the connection ends; the answer begins late."""
+
+SLOW = 1.0
+"""Seconds: later than a client waits with doing something about it, sooner than it gives up."""
 
 _ASKED = re.compile(rb"GET \S*[?&]transport=(\w+)")
 _WAIT = re.compile(rb"GET \S*[?&]wait=0[& ]")
@@ -43,9 +46,9 @@ class Gate:
         self._lifetime = lifetime
         self._idle = idle
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[Any]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Gate:
         self._thread.start()
@@ -85,22 +88,24 @@ class Gate:
 
     async def _cut(self) -> None:
         for connection in self._connections:
-            connection.cancel()
+            if not connection.cancelling():
+                connection.cancel()
         while self._connections:
             await asyncio.wait(self._connections)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.current_task()
-        assert connection is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.ensure_future(self._keep(reader, writer))
         self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+        # One that is cancelled before it began does nothing any more.
+        connection.add_done_callback(lambda _: writer.transport.abort())
+
+    async def _keep(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if self._server is not None:
                 await self._carry(reader, writer)
-        except asyncio.CancelledError:
-            pass
         finally:
             await _end(writer)
-            self._connections.discard(connection)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self._target.rpartition(":")
@@ -142,6 +147,7 @@ class _Wire:
         self._from_far = from_far
         self._far = far
         self._mute = False
+        self._late = 0.0
 
     async def carry(self, idle: float | None) -> None:
         """Pass on what comes from either side, until one of them ends."""
@@ -176,11 +182,16 @@ class _Wire:
                         return
                     case "refuse":
                         return
+                    case "slow":
+                        self._late = SLOW
             self._far.write(data)
             await self._far.drain()
 
     async def _answer(self, idle: float | None) -> None:
         while data := await asyncio.wait_for(self._from_far.read(65_536), idle):
+            if self._late:
+                await asyncio.sleep(self._late)
+                self._late = 0.0
             if not self._mute:
                 self._writer.write(data)
                 await self._writer.drain()

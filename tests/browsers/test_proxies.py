@@ -198,6 +198,7 @@ BAD = {
     "websocket answered with a page": Bad({"websocket": "page"}, "stream"),
     "websocket refused": Bad({"websocket": "refuse"}, "stream"),
     "websocket mute": Bad({"websocket": "mute"}, "stream"),
+    "websocket slow": Bad({"websocket": "slow"}, "websocket"),
     "two mute": Bad({"websocket": "mute", "stream": "mute"}, "sse"),
     "streams answered with a page": Bad({"websocket": "page", "stream": "page", "sse": "page"}, "iframe"),
     "everything held is mute": Bad(dict.fromkeys(("websocket", *STREAMS), "mute"), "poll"),
