@@ -27,7 +27,7 @@ SEED = int(os.environ.get("TORTURE_SEED", "1"))
 HANG = 8
 """Seconds for which a tab does not answer: more than it takes the others to do without it."""
 
-TREATMENTS: tuple[Treatment, ...] = ("mute", "page", "refuse")
+TREATMENTS: tuple[Treatment, ...] = ("mute", "page", "refuse", "slow", "slow")
 
 
 def terminate(scene: Scene) -> None:
