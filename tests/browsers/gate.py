@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -47,7 +48,7 @@ class Gate:
         self._idle = idle
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Gate:
@@ -78,12 +79,15 @@ class Gate:
 
     async def _open(self) -> None:
         host, _, port = self.address.rpartition(":")
-        self._server = await asyncio.start_server(self._accept, host, int(port), reuse_address=True)
+        self._listening = socket.create_server((host, int(port)))
+        self._listening.setblocking(False)
+        self._loop.add_reader(self._listening, self._accept, self._listening)
 
     async def _shut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listening is not None:
+            self._loop.remove_reader(self._listening)
+            self._listening.close()
+            self._listening = None
         await self._cut()
 
     async def _cut(self) -> None:
@@ -93,17 +97,23 @@ class Gate:
         while self._connections:
             await asyncio.wait(self._connections)
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.ensure_future(self._keep(reader, writer))
+    def _accept(self, listening: socket.socket) -> None:
+        # asyncio's own servers leave connections behind that come while they close.
+        try:
+            near, _ = listening.accept()
+        except OSError:
+            return
+        near.setblocking(False)
+        connection = self._loop.create_task(self._keep(near))
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)
         # One that is cancelled before it began does nothing any more.
-        connection.add_done_callback(lambda _: writer.transport.abort())
+        connection.add_done_callback(lambda _: near.close())
 
-    async def _keep(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _keep(self, near: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=near)
         try:
-            if self._server is not None:
-                await self._carry(reader, writer)
+            await self._carry(reader, writer)
         finally:
             await _end(writer)
 
