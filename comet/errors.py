@@ -196,6 +196,44 @@ class Draining(CometError):
     retry = True
 
 
+class BadHook(CometError):
+    """The URL, the secret or the topics of a hook cannot be used."""
+
+    code = "bad_hook"
+
+
+class AddressRefused(CometError):
+    """A hook may not post to that address, which is not of the public internet."""
+
+    code = "address_refused"
+    status = 403
+
+
+class UnknownHook(CometError):
+    """There is no hook of that name."""
+
+    code = "unknown_hook"
+    status = 404
+
+
+class HookExists(CometError):
+    """There is a hook of that name already."""
+
+    code = "hook_exists"
+    status = 409
+
+
+class TooManyHooks(CometError):
+    """There are as many hooks as ``max-hooks`` allows."""
+
+    code = "too_many_hooks"
+    status = 429
+
+
+class CannotOpen(Exception):
+    """A store cannot be opened. No peer meets it: its text, one line with what to do, is for who starts the daemon."""
+
+
 class UnknownCommand(CometError):
     """RESP: there is no such command."""
 

@@ -19,6 +19,7 @@ from comet.message import Message
 from comet.topics import Pattern
 
 _offset = attrgetter("offset")
+_AFTER_ALL = 1 << 62
 _GONE = Message("", b"", "", 0.0, 0)
 
 
@@ -72,10 +73,13 @@ class Timeline:
             else:
                 yield from span.values()
 
-    def backwards(self) -> Iterator[Message]:
-        """Yield the messages from the newest on. Nothing may be removed meanwhile."""
-        for number in reversed(self._numbers):
-            yield from reversed(self._spans[number].values())
+    def backwards(self, until: int = _AFTER_ALL) -> Iterator[Message]:
+        """Yield the messages from the newest up to ``until`` on. Nothing may be removed meanwhile."""
+        last = until >> self.SPAN_BITS
+        for index in range(bisect_right(self._numbers, last) - 1, -1, -1):
+            number = self._numbers[index]
+            span = reversed(self._spans[number].values())
+            yield from span if number < last else (message for message in span if message.offset <= until)
 
 
 class Topic:
@@ -132,9 +136,10 @@ class Topic:
         first = bisect_right(messages, offset, lo=self._start, key=_offset)
         return messages[first : first + count]
 
-    def last(self, count: int) -> list[Message]:
-        """The newest ``count`` messages."""
-        return self._messages[max(self._start, len(self._messages) - count) :]
+    def last(self, count: int, until: int = _AFTER_ALL) -> list[Message]:
+        """The newest ``count`` messages up to ``until``."""
+        end = bisect_right(self._messages, until, lo=self._start, key=_offset)
+        return self._messages[max(self._start, end - count) : end]
 
 
 class TopicTree:

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 
 from comet import __version__
 from comet.config import Config
-from comet.errors import CometError
+from comet.errors import CannotOpen, CometError
 from comet.handover.adopting import Adopting
 from comet.handover.giving import Estate, Listening
 from comet.handover.late import LatecomersFactory
@@ -143,18 +143,27 @@ class Daemon(Service):
         else:
             with predecessor:
                 inheritance = predecessor.inherit()
-                self._router.resume(inheritance.will.past, inheritance.messages, inheritance.keys)
-                await self._router.start()
+                await self._succeed(inheritance)
                 await self._open(inheritance)
                 inheritance.close()
                 late = predecessor.serve()
                 self._reactor.adoptStreamConnection(late.fileno(), late.family, LatecomersFactory(self._router))
-            _log.info("took over from the daemon that ran, with {count} messages", count=len(inheritance.messages))
+            _log.info("took over from the daemon that ran, with {count} messages", count=self._router.log.count)
         for line in welcome(self._opened):
             _log.info("{line}", line=line)
         self._notices.tell(READY, main_process())
         if self._notices.interval:
             self._watchdog.start(self._notices.interval)
+
+    async def _succeed(self, inheritance: Inheritance) -> None:
+        """Go on where the predecessor stands, who keeps its messages in its memory, or where this daemon does."""
+        store = self._router.config.store
+        if inheritance.store != store:
+            raise CannotTakeOver(f"the daemon that runs keeps its messages in {inheritance.store}, not {store}")
+        await self._router.start(inheritance.kept)
+        past = self._router.log.past()
+        if (past.epoch, past.end) != (inheritance.kept.past.epoch, inheritance.kept.past.end):
+            raise CannotTakeOver(f"{store} is not where the daemon that runs stands; stop that one first")
 
     async def _open(self, inheritance: Inheritance | None) -> None:
         """Listen, as far as they go on the sockets of ``inheritance``. Nobody is accepted before the next turn of the
@@ -270,7 +279,7 @@ def end_cleanly(reactor: Any) -> None:
 
 def _told(failure: Failure) -> CannotStart:
     """Write what went wrong where a person sees it, and return what ends the process."""
-    if failure.check(CannotListen, CannotTakeOver, CometError, OSError):
+    if failure.check(CannotListen, CannotOpen, CannotTakeOver, CometError, OSError):
         text = " ".join(str(failure.value).split())
         _log.error("{text}", text=text)
     else:

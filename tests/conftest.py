@@ -23,8 +23,9 @@ hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 
-# A shell has what it starts in the background ignore SIGINT, which every process below would inherit.
+# A shell has what it starts in the background ignore SIGINT, and nohup SIGHUP, which every process below would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_finish() -> None:
