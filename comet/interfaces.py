@@ -7,6 +7,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from comet.config import Config
 from comet.control import Control, Open
 from comet.kept import Entry, Kept, Piece, Record
 from comet.message import Message, Page
@@ -82,6 +83,9 @@ class Store(Protocol):
 
     def remove(self, kind: str, name: str) -> Deferred[None]:
         """Forget a record. Fires and fails as ``append``."""
+
+    def configure(self, config: Config) -> None:
+        """Go by ``config`` from now on; see :class:`~comet.reloading.Part`."""
 
     def stop(self) -> Deferred[None]:
         """Close. What was appended before is kept."""

@@ -113,6 +113,7 @@ class Router:
     def configure(self, config: Config) -> None:
         """See :class:`~comet.reloading.Part`."""
         self._sweep.configure(config)
+        self._store.configure(config)
         self.config = config
         self.log.retain(Retention(config.retain_messages, config.retain_seconds, config.retain_bytes))
         self.keys.bound(config.key_window, config.max_keys)
@@ -143,6 +144,11 @@ class Router:
         """A successor has everything: from here on ``publish`` takes what publishers bring."""
         self._succeeded = True
         self._entrance.lead_to(publish)
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether nothing may change here: a successor is taking over, or has, or the daemon stops."""
+        return not self._entrance.is_open
 
     # -- publishers -------------------------------------------------------------------------------------------------
 

@@ -290,6 +290,9 @@ class FakeStore:
         if self.archive is not None:
             self.archive.messages += [message for message in messages if message.topic]
 
+    def configure(self, config: Config) -> None:
+        self.configured = config
+
     def stop(self) -> Deferred[None]:
         self.stopped = True
         return succeed(None)

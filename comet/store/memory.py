@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred, succeed
 
+from comet.config import Config
 from comet.kept import Entry, Kept, Past, Record
 from comet.message import Message
 
@@ -28,6 +29,9 @@ class MemoryStore:
 
     def remove(self, kind: str, name: str) -> Deferred[None]:  # noqa: ARG002
         return succeed(None)
+
+    def configure(self, config: Config) -> None:
+        """Nothing here goes by settings."""
 
     def stop(self) -> Deferred[None]:
         return succeed(None)
