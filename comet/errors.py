@@ -122,6 +122,41 @@ class NotFound(CometError):
     status = 404
 
 
+class BadName(CometError):
+    """The name cannot be that of a consumer."""
+
+    code = "bad_name"
+
+
+class BadAcknowledgement(CometError):
+    """The position that is acknowledged is none of this log."""
+
+    code = "bad_acknowledgement"
+    status = 409
+
+
+class ConsumerExists(CometError):
+    """There is a consumer of that name, for other topics or of another owner."""
+
+    code = "consumer_exists"
+    status = 409
+
+
+class UnknownConsumer(CometError):
+    """There is no consumer of that name."""
+
+    code = "unknown_consumer"
+    status = 404
+
+
+class TooManyConsumers(CometError):
+    """There are as many consumers as ``max-consumers`` allows."""
+
+    code = "too_many_consumers"
+    status = 503
+    retry = True
+
+
 class UnknownStream(CometError):
     """There is no open stream of that id."""
 

@@ -128,6 +128,14 @@ class History:
             return start
         return start._replace(told=trimmed, losses=None)
 
+    def first(self, patterns: Sequence[Pattern]) -> int:
+        """The offset before everything that is kept of ``patterns``."""
+        return self._log.lost(patterns, 0) if self._archive is None else self._archive.trimmed
+
+    def is_gone(self, position: Position, patterns: Sequence[Pattern]) -> bool:
+        """Whether messages of ``patterns`` after ``position`` may be gone."""
+        return position.epoch != self._log.epoch or self.first(patterns) > position.offset
+
     def before_newest(self, patterns: Sequence[Pattern], until: int, count: int) -> Deferred[int]:
         """Fire with the offset after which the newest ``count`` messages of ``patterns`` up to ``until`` follow. Fails
         with :exc:`~comet.errors.StoreFailed`."""

@@ -234,7 +234,10 @@ class Router:
 
     def _cannot_read(self, subscription: Subscription, failure: Failure) -> None:
         """End a stream whose history is on a disk that fails: its client comes back, and resumes where it stands."""
-        self._log_.failure("cannot read what {stream} asks for", failure, stream=subscription.stream)
+        if failure.check(StoreFailed):
+            self._log_.error("a stream ends: {reason}", reason=str(failure.value))
+        else:
+            self._log_.failure("a stream ends: its history could not be read", failure)
         self._clock.callLater(0, self._end_unreadable, subscription)  # not before its head is written
 
     def _end_unreadable(self, subscription: Subscription) -> None:

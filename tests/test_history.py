@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
-from comet.errors import StoreFailed
 from comet.log import Since
 from comet.message import Position
 from comet.topics import parse_patterns
@@ -154,17 +152,13 @@ def test_new_topics_replace_what_is_on_its_way(house: House, archive: FakeArchiv
 
 
 @pytest.mark.parametrize("since", ["first", 9])
-def test_disk_that_cannot_be_read_ends_the_stream(
-    house: House, archive: FakeArchive, failures: list[Failure], since: Since
-) -> None:
+def test_disk_that_cannot_be_read_ends_the_stream(house: House, archive: FakeArchive, since: Since) -> None:
     """Nothing is passed over silently: the stream ends with a reason, and with the position to come back with."""
     archive.fails = True
     subscriber = read(house, "**", since=since)
     bye = subscriber.read()[-1]
     assert (bye["comet"], bye["reason"]) == ("bye", "store_failed")
     assert bye.get("position", f"{EPOCH}-0") == f"{EPOCH}-0"
-    assert [each.type for each in failures] == [StoreFailed]
-    failures.clear()
 
 
 def test_count_and_before_newest(house: House) -> None:

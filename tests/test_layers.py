@@ -43,6 +43,8 @@ LAYERS = (
     "store",
     "transports",
     "polling",
+    "consumers",
+    "hooks",
     "resp",
     "web",
     "sending",
@@ -72,6 +74,10 @@ PURE = (
     "access",
 )
 PURE_FILES = (
+    "hooks/addresses.py",
+    "hooks/answers.py",
+    "hooks/hook.py",
+    "hooks/signing.py",
     "logs/bursts.py",
     "logs/masks.py",
     "resp/replies.py",

@@ -93,7 +93,7 @@ def refusal(asked: Asked) -> type[CometError]:
     return type(failure.value)
 
 
-def test_refusals(failures: list[Failure]) -> None:
+def test_refusals() -> None:
     """A poll fails by the refusals that a subscriber meets."""
     house = House(max_streams=1, archive=FakeArchive(), retain_messages=1)
     house.publish(("a", "1"), ("a", "2"))
@@ -104,7 +104,6 @@ def test_refusals(failures: list[Failure]) -> None:
     unreadable = Asked(house, "a")
     house.turn()
     assert refusal(unreadable) is StoreFailed
-    failures.clear()
     waiting = Asked(house, "a", since="now", wait=5.0)
     house.router.stop()
     assert refusal(waiting) is Draining

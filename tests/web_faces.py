@@ -14,6 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from comet.config import Config
+from comet.consumers import Consumers
 from comet.drafts import draft
 from comet.metrics import Metrics
 from comet.router import Router
@@ -90,7 +91,10 @@ class Face:
         self.store = FakeStore()
         self.router = Router(self.config, self.store, self.metrics, self.clock, self.clock.seconds)
         self.router.start()
-        self.site = make_site(self.router, self.config, self.metrics, self.clock)
+        self.consumers = Consumers(self.router)
+        self.hooks = Hooks(self.router, self.consumers, self.clock, self.post)
+        self.hooks.start()
+        self.site = make_site(self.router, self.consumers, self.hooks, self.clock)
         self.site.startFactory()
 
     def connect(self) -> Wire:

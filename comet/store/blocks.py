@@ -46,7 +46,8 @@ class Block(Struct, frozen=True, gc=False):
         except DecodeError:
             pass
         raise StoreFailed(
-            f"the messages {self.first} to {self.last} are damaged on disk; 'comet log verify' says how much is"
+            f"the messages {self.first} to {self.last} are damaged; 'comet log verify' says what else is, and "
+            "'comet log export' saves the rest"
         )
 
     def row(self) -> tuple[object, ...]:

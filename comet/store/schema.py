@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from errno import ENOSPC
 from pathlib import Path
 
-from comet.errors import CannotOpen
+from comet.errors import CannotOpen, StoreFailed
 
 APPLICATION = 0x434F4D54
 """``COMT``: what the file's header says it is (PRAGMA application_id)."""
@@ -54,6 +55,34 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE; {upgrade} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {number}; COMMIT;"
         )
+
+
+def why_not_open(path: Path, error: OSError | sqlite3.Error | StoreFailed) -> str:
+    """Return, in one line, why ``path`` cannot be opened, and what to do."""
+    if isinstance(error, StoreFailed):
+        return f"{path} is damaged: {error.detail}"
+    if not path.parent.is_dir():
+        return f"there is no directory {path.parent} for the store; make it, or name another"
+    if path.is_dir():
+        return f"{path} is a directory; name a file for the store"
+    text = str(error)
+    if isinstance(error, PermissionError) or "readonly" in text or "unable to open" in text:
+        return f"{path} cannot be written by this user; change its owner, or name another file for the store"
+    if "not a database" in text:
+        return f"{path} is no database, or its beginning is damaged; restore a copy, or name another file for the store"
+    if "malformed" in text:
+        return f"{path} is damaged; 'comet log verify' says how much is, 'comet log export' saves the rest"
+    if "full" in text or getattr(error, "errno", 0) == ENOSPC:
+        return f"the disk of {path} is full; make room first"
+    if "locked" in text:
+        return f"{path} is locked by another program; close that first"
+    return f"{path} cannot be opened: {text}"
+
+
+def why_not_written(path: Path, error: sqlite3.Error) -> str:
+    """Return, in one line, why something could not be stored."""
+    text = str(error)
+    return f"the disk of {path} is full" if "full" in text else f"{path} cannot be written: {text}"
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
