@@ -110,7 +110,7 @@ class Consumer:
     def ack_each(self, offsets: Iterable[int]) -> Deferred[int]:
         """Have the messages at ``offsets`` done, each for itself. Fires, once it is kept, with how many of them were
         delivered and not acknowledged before. ``acked`` goes as far as there is no hole."""
-        done = [offset for offset in offsets if offset in self.pending]
+        done = [offset for offset in dict.fromkeys(offsets) if offset in self.pending]
         for offset in done:
             del self.pending[offset]
         if not done:
