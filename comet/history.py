@@ -52,9 +52,10 @@ class History:
         news; later ones are what the piece's ``trimmed`` says, if it is higher."""
         if self._archive is None:
             return self._in_memory(ask, self._lost(ask, told))
-        if self._lost(ask, ask.after) <= ask.after:
+        piece = self._taken(ask)
+        if piece is None and self._is_in_memory(ask):
             return self._in_memory(ask, told)
-        return self._taken(ask)
+        return piece
 
     def fetch(self, ask: Ask, ready: Ready) -> None:
         """Have what ``ask`` wants read from disk, and call ``ready`` once it is at hand, for a short time, or
@@ -74,6 +75,11 @@ class History:
         """Let go of what was at hand before the last call."""
         if self._fetched or self._earlier:
             self._fetched, self._earlier = {}, self._fetched
+
+    def _is_in_memory(self, ask: Ask) -> bool:
+        if ask.newest:
+            return self._log.lost_newest(ask.patterns, ask.after) <= ask.after
+        return not self._log.has_lost(ask.patterns, ask.after)
 
     def _lost(self, ask: Ask, after: int) -> int:
         """The highest offset, if above ``after``, that is gone from memory; else ``after``."""
@@ -149,7 +155,7 @@ class History:
         """The offset after which the newest ``count`` messages follow; None if memory does not have all of them."""
         before, found = self._log.before_newest(patterns, until, count)
         begin = before if found == count else 0
-        complete = self._log.lost(patterns, begin) <= begin
+        complete = not self._log.has_lost(patterns, begin)
         return before if complete or self._archive is None else None
 
     def count(self, topic: str) -> Deferred[int]:

@@ -224,6 +224,10 @@ class Log:
         """The highest offset, if above ``after``, of a message of ``patterns`` that may be gone; else ``after``."""
         return max(self._topics.lost(pattern, after) for pattern in patterns)
 
+    def has_lost(self, patterns: Iterable[Pattern], after: int) -> bool:
+        """Whether :meth:`lost` is above ``after``, which is found out sooner than what it is."""
+        return any(self._topics.has_lost(pattern, after) for pattern in patterns)
+
     def lost_newest(self, patterns: Iterable[Pattern], after: int) -> int:
         """As :meth:`lost`, for who wants only the newest message of each topic: that goes last, with its topic, and
         topics go in the order of the log."""
