@@ -222,7 +222,7 @@ class Consumers:
     """All consumers of a daemon."""
 
     def __init__(self, router: Router) -> None:
-        self._router = router
+        self.router = self._router = router
         self._consumers: dict[str, Consumer] = {}
         self._coming: set[str] = set()
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 
 from comet.audience import Interest, Key
+from comet.control import UNREADABLE
 from comet.delivery import ONE_SHOT
 from comet.errors import CometError, Draining, StoreFailed
 from comet.framing.packed import Packed, unpacked
@@ -43,7 +44,7 @@ class _Taker:
         page = unpacked(self._data)
         if isinstance(page, Page):
             self._answer.callback(_limited(page, self._limit))
-        elif page == "store_failed":
+        elif page == UNREADABLE:
             self._answer.errback(StoreFailed("what was published cannot be read from disk; the daemon's log says why"))
         else:
             self._answer.errback(Draining(f"nothing more can be read: {page}"))

@@ -18,11 +18,11 @@ from twisted.python.failure import Failure
 from comet.audience import Interest, Subscription
 from comet.audiences import Audiences
 from comet.config import Config
-from comet.control import Bye, Open, Topics
+from comet.control import UNREADABLE, Bye, Open, Topics
 from comet.entrance import Entrance, Publish
 from comet.errors import Draining, StoreFailed, TooManyStreams, UnknownStream, shown
 from comet.history import History
-from comet.interfaces import Clock, Store, Writer
+from comet.interfaces import Clock, Framing, Store, Writer
 from comet.kept import Kept
 from comet.keys import Keys
 from comet.log import Log, Replay, Retention, Since
@@ -242,7 +242,7 @@ class Router:
 
     def _end_unreadable(self, subscription: Subscription) -> None:
         if subscription.audience is not None:
-            self.end(subscription, "store_failed")
+            self.end(subscription, UNREADABLE)
 
     def check_room(self) -> None:
         """Raise :exc:`~comet.errors.TooManyStreams` or :exc:`~comet.errors.Draining` if ``subscribe`` would."""
@@ -273,8 +273,15 @@ class Router:
         except KeyError:
             raise UnknownStream(f"there is no open stream {shown(stream)}") from None
 
-    def change(self, subscription: Subscription, patterns: Sequence[Pattern], since: Since = "now") -> None:
-        """Make ``patterns`` those of an open stream. The stream says so in-band; from there on it carries them.
+    def change(
+        self,
+        subscription: Subscription,
+        patterns: Sequence[Pattern],
+        since: Since = "now",
+        framing: Framing | None = None,
+    ) -> None:
+        """Make ``patterns`` those of an open stream, and ``framing`` its own if one is given. The stream says so
+        in-band; from there on it carries them.
 
         Those that are new start at ``since``: what is older than the stream's own position comes first, as a replay.
         """
@@ -284,7 +291,8 @@ class Router:
         self._turns.leave_row(subscription)
         subscription.replays = _narrowed(subscription.replays, patterns)
         start = self.history.start(since, added) if added else None
-        self._turns.move(subscription, old.key._replace(patterns=tuple(patterns)))
+        key = old.key._replace(patterns=tuple(patterns), framing=framing or old.key.framing)
+        self._turns.move(subscription, key)
         if start is not None and start.gap is not None:
             self._tell_gap(subscription, start.gap)
         cursor = subscription.cursor

@@ -91,7 +91,8 @@ class Sweep:
     def _mark_beats(self, now: float) -> None:
         quiet_since = now - self._silence()
         for audience in self._turns.audiences:
-            if audience.wrote <= quiet_since and audience.rows and audience.key.delivery is not ONE_SHOT:
+            key = audience.key
+            if audience.wrote <= quiet_since and audience.rows and key.delivery is not ONE_SHOT and not key.quiet:
                 audience.wrote = now
                 for row in audience.rows:
                     row.beat = True

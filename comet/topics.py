@@ -12,7 +12,7 @@ import re
 from collections.abc import Hashable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
-from comet.errors import BadPattern, BadTopic, shown
+from comet.errors import BadPattern, BadTopic, TooManyPatterns, shown
 
 LONGEST = 255
 """Bytes of UTF-8 in a topic or a pattern."""
@@ -88,6 +88,14 @@ def parse_patterns(texts: Iterable[str]) -> tuple[Pattern, ...]:
     if not patterns:
         raise BadPattern("name at least one topic or pattern to subscribe to")
     return patterns
+
+
+def patterns_of(texts: Iterable[str], most: int) -> tuple[Pattern, ...]:
+    """Return the patterns that ``texts`` spell, or raise if one is none, or if there are more than ``most``."""
+    texts = list(texts)
+    if len(texts) > most:
+        raise TooManyPatterns(f"{len(texts)} patterns in one subscription; at most {most} are allowed (max-patterns)")
+    return parse_patterns(texts)
 
 
 V = TypeVar("V", bound=Hashable)

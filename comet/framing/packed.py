@@ -1,4 +1,4 @@
-"""Pages as MessagePack, for readers within the process (``comet.polling``): nothing is lost on the way, and it is cheap.
+"""Pages as MessagePack, for readers within the process (``comet.polling``): cheap, and nothing is lost on the way.
 
 A ``bye`` is its reason, a text.
 """
@@ -22,6 +22,7 @@ class Packed:
     """One MessagePack object for one page."""
 
     content_type: ClassVar[str] = "application/vnd.msgpack"
+    repeats: ClassVar[bool] = False
 
     def open(self, _opening: Open) -> bytes:
         """Nothing: the answer is the page."""

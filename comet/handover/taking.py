@@ -41,7 +41,7 @@ class CannotTakeOver(Exception):
 
 @dataclass(slots=True)
 class Inheritance:
-    """What a predecessor has given. ``store`` names where it keeps what it has; if that is not in its memory alone, only
+    """What a predecessor has given. ``store`` names where it keeps what it has; if that is not its memory alone, only
     ``kept.past`` is given. ``sockets`` are its listening ones, with the setting and the text of each."""
 
     store: str

@@ -27,10 +27,10 @@ from comet.log import parse_since
 from comet.message import Position
 from comet.router import Router
 from comet.stats.piecemeal import Piecemeal
-from comet.topics import check_topic
+from comet.topics import check_topic, patterns_of
 from comet.web.batch import decode
 from comet.web.holding import Holding, further_lines, name_of, query_of, text_of
-from comet.web.negotiate import Asked, patterns_of
+from comet.web.negotiate import Asked
 from comet.web.query import LARGEST_LIMIT, limit_of, parameters
 from comet.web.resources import Leaf
 from comet.web.websocket import wants_websocket

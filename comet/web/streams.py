@@ -23,9 +23,8 @@ from comet.delivery import STREAMING
 from comet.errors import BadPattern, BadRequest, NotFound, StillReading
 from comet.log import parse_since
 from comet.router import Router
-from comet.topics import Pattern
+from comet.topics import Pattern, patterns_of
 from comet.web.batch import decode
-from comet.web.negotiate import patterns_of
 from comet.web.resources import Leaf
 
 PREFIX = b"/streams"
