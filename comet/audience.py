@@ -31,8 +31,7 @@ NEWS_BYTES = 4 * 1024 * 1024
 
 
 class Key(NamedTuple):
-    """What the members of an audience have in common. ``pace`` is in seconds; those that are ``quiet`` are told nothing
-    while nothing happens."""
+    """What the members of an audience have in common. ``pace`` is in seconds."""
 
     patterns: tuple[Pattern, ...]
     framing: Framing
@@ -40,7 +39,6 @@ class Key(NamedTuple):
     delivery: Any  # a comet.delivery.Delivery, which this module is beneath
     conflate: bool = False
     pace: float = 0.0
-    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)

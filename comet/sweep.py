@@ -91,8 +91,7 @@ class Sweep:
     def _mark_beats(self, now: float) -> None:
         quiet_since = now - self._silence()
         for audience in self._turns.audiences:
-            key = audience.key
-            if audience.wrote <= quiet_since and audience.rows and key.delivery is not ONE_SHOT and not key.quiet:
+            if audience.wrote <= quiet_since and audience.rows and audience.key.delivery is not ONE_SHOT:
                 audience.wrote = now
                 for row in audience.rows:
                     row.beat = True
