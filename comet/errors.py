@@ -281,6 +281,12 @@ class WrongArguments(CometError):
     code = "wrong_arguments"
 
 
+class SubscribedOnly(CometError):
+    """RESP2: a connection that has subscribed takes only commands that change that."""
+
+    code = "subscribed_only"
+
+
 class ProtocolViolation(CometError):
     """RESP: the bytes are not RESP; the connection is closed after the reply."""
 

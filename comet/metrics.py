@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -44,6 +44,8 @@ METRICS = (
     Metric("refused", "counter", "Requests and commands refused, by code.", "code"),
     Metric("commands", "counter", "RESP commands executed."),
     Metric("protocol_errors", "counter", "TCP connections closed for bytes that are not RESP."),
+    Metric("hook_posts", "counter", "Posts of hooks, by result: done or failed.", "result"),
+    Metric("hooks", "gauge", "Hooks, by state: live, behind, retrying, parked.", "state"),
     Metric("http_connections", "gauge", "Open HTTP connections, held responses and WebSockets included."),
     Metric("tcp_connections", "gauge", "Open TCP publisher connections."),
     Metric("subscriptions", "gauge", "Open subscriptions, by transport.", "transport"),
@@ -136,12 +138,15 @@ class Metrics:
     http_connections = 0
     tcp_connections = 0
     reactor_lag = 0.0
+    hook_states: Callable[[], Mapping[str, int]] = dict
+    """How many hooks there are of each state, from whoever has them."""
 
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
         self._lags: deque[tuple[float, float]] = deque()
         self.subscribed: dict[str, int] = {}
         self.refused: dict[str, int] = {}
+        self.hook_posts: dict[str, int] = {}
         self.received_bytes = {HTTP: 0, TCP: 0}
         self.flush_seconds = Histogram(FLUSH_BOUNDS)
 
@@ -158,6 +163,11 @@ class Metrics:
     def delivered_bytes(self) -> dict[str, int]:
         """Bytes written, by transport."""
         return {transport: tally.bytes for transport, tally in self._tallies.items()}
+
+    @property
+    def hooks(self) -> Mapping[str, int]:
+        """Hooks by state."""
+        return self.hook_states()
 
     @property
     def subscriptions(self) -> dict[str, int]:

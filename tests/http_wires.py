@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from comet.config import Config
 from comet.consumers import Consumers
+from comet.hooks.hooks import Hooks
 from comet.metrics import Metrics
 from comet.router import Router
 from comet.web.site import CometSite, make_site

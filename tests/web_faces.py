@@ -16,6 +16,8 @@ from twisted.python.failure import Failure
 from comet.config import Config
 from comet.consumers import Consumers
 from comet.drafts import draft
+from comet.hooks.courier import Post
+from comet.hooks.hooks import Hooks
 from comet.metrics import Metrics
 from comet.router import Router
 from comet.web.site import make_site
@@ -85,6 +87,8 @@ class Face:
 
     config: Config = field(default_factory=Config)
     clock: Clock = field(default_factory=Clock)
+    post: Post | None = None
+    """What hooks post by."""
 
     def __post_init__(self) -> None:
         self.metrics = Metrics()

@@ -28,8 +28,8 @@ from comet.interfaces import Clock
 from comet.log import parse_since
 from comet.router import Router
 from comet.stats.piecemeal import Piecemeal
+from comet.topics import patterns_of
 from comet.web.batch import decode
-from comet.web.negotiate import patterns_of
 from comet.web.query import choice, limit_of, parameters
 from comet.web.resources import Leaf
 
@@ -91,7 +91,7 @@ class HooksResource(Leaf):
         return _answer(request, self._hooks.remove(name), HTTPStatus.NO_CONTENT)
 
     def _list(self, limit: int, state: str) -> Deferred[Any]:
-        listing = self._piecemeal.each(self._hooks.look_at, list(self._hooks.every(state)), limit + 1)
+        listing = self._piecemeal.each(self._hooks.described, list(self._hooks.every(state)), limit + 1)
         return listing.addCallback(lambda found: {"hooks": found[:limit], "more": len(found) > limit})
 
 
