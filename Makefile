@@ -68,7 +68,7 @@ bench: $(VENV)/run.stamp
 
 # What the tests drive from outside, and Debian's packages with it. Where something is missing and cannot be installed, its
 # tests fail and say so.
-TOOLS := redis-cli:redis-tools nc:netcat-openbsd curl:curl vmstat:procps tmux:tmux cc:build-essential \
+TOOLS := redis-cli:redis-tools nc:netcat-openbsd curl:curl sqlite3:sqlite3 vmstat:procps tmux:tmux cc:build-essential \
   chromium:chromium npm:npm systemd-analyze:systemd promtool:prometheus \
   nginx:nginx haproxy:haproxy apache2:apache2-bin varnishd:varnish squid:squid
 

@@ -275,6 +275,18 @@ class UnknownCommand(CometError):
     code = "unknown_command"
 
 
+class NoGroup(CometError):
+    """RESP: there is no group of that name for that topic."""
+
+    code = "no_group"
+
+
+class Replaced(CometError):
+    """RESP: another reader has come, and a group has one at a time."""
+
+    code = "replaced"
+
+
 class WrongArguments(CometError):
     """RESP: the command does not take these arguments."""
 

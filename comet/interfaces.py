@@ -99,6 +99,11 @@ class Framing(Hashable, Protocol):
     def content_type(self) -> str:
         """What the response says it is."""
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the newest message, said once more, is a heartbeat: so in a format that has no ``beat``, and in which
+        that changes nothing."""
+
     def open(self, opening: Open) -> bytes:
         """The first bytes of a response's body."""
 

@@ -6,11 +6,11 @@ told of a gap, all by what serves the browsers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 
-from comet.audience import Interest, Key
+from comet.audience import Interest, Key, Subscription
 from comet.control import UNREADABLE
 from comet.delivery import ONE_SHOT
 from comet.errors import CometError, Draining, StoreFailed
@@ -28,9 +28,10 @@ class _Taker:
 
     descriptor = -1
 
-    def __init__(self, answer: Deferred[Page], limit: int) -> None:
+    def __init__(self, answer: Deferred[Page], limit: int, peer: str) -> None:
         self._answer = answer
         self._limit = limit
+        self._peer = peer
         self._data = b""
 
     def write(self, data: bytes, sent: int = 0) -> bool:
@@ -53,7 +54,7 @@ class _Taker:
         self._answer.errback(Draining("nothing more can be read"))
 
     def peer(self) -> str:
-        return "within"
+        return self._peer
 
 
 def poll(  # noqa: PLR0913 (they are keywords)
@@ -64,12 +65,16 @@ def poll(  # noqa: PLR0913 (they are keywords)
     limit: int,
     wait: float = 0.0,
     transport: str,
+    told: int = 0,
+    peer: str = "within",
+    seat: Callable[[Subscription], None] | None = None,
 ) -> Deferred[Page]:
     """Read the first page of ``patterns`` from ``since`` on: at most ``limit`` messages.
 
     Fires at once if ``wait`` is 0, else when there is a message (or a gap to tell), and after so many seconds with an
     empty page. Cancelling it gives it up. Fails with :exc:`~comet.errors.TooManyStreams`,
-    :exc:`~comet.errors.Draining` or :exc:`~comet.errors.StoreFailed`. ``transport`` is what it is counted as.
+    :exc:`~comet.errors.Draining` or :exc:`~comet.errors.StoreFailed`. ``transport`` is what it is counted as; losses
+    up to ``told`` are no news. ``peer`` is for whom it is, for people; ``seat`` is called with the subscription.
     """
 
     def give_up(_: Deferred[Page]) -> None:
@@ -78,11 +83,14 @@ def poll(  # noqa: PLR0913 (they are keywords)
 
     subscription = None
     answer: Deferred[Page] = Deferred(give_up)
-    interest = Interest(Key(tuple(patterns), PACKED, transport, ONE_SHOT), since, limit, wait)
+    interest = Interest(Key(tuple(patterns), PACKED, transport, ONE_SHOT), since, limit, wait, told)
     try:
-        subscription = router.subscribe(interest, _Taker(answer, limit))
+        subscription = router.subscribe(interest, _Taker(answer, limit, peer))
     except CometError as refusal:
         answer.errback(refusal)
+    else:
+        if seat is not None:
+            seat(subscription)
     return answer
 
 

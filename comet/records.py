@@ -5,20 +5,22 @@ Whoever owns a kind of them reads it once, after the start, and has it kept anew
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
+from comet.errors import Draining
 from comet.interfaces import Store
 from comet.kept import Record
 
 
 class Records:
-    """What the store has of each kind, by name."""
+    """What the store has of each kind, by name. While it ``stands_still`` a successor takes them as they are."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, stands_still: Callable[[], bool]) -> None:
         self._store = store
+        self._stands_still = stands_still
         self._bodies: dict[str, dict[str, bytes]] = {}
 
     def restore(self, records: Iterable[Record]) -> None:
@@ -36,11 +38,15 @@ class Records:
 
     def put(self, record: Record) -> Deferred[None]:
         """Keep ``record`` in the place of that of its name. Fires once it is stored; fails with
-        :exc:`~comet.errors.StoreFailed`, and then the old one stands."""
+        :exc:`~comet.errors.StoreFailed` or :exc:`~comet.errors.Draining`, and then the old one stands."""
+        if self._stands_still():
+            return fail(_draining())
         return self._store.put(record).addCallback(self._take_in, record)
 
     def remove(self, kind: str, name: str) -> Deferred[None]:
         """Forget a record. Fires and fails as ``put``."""
+        if self._stands_still():
+            return fail(_draining())
         return self._store.remove(kind, name).addCallback(self._let_go, kind, name)
 
     def _take_in(self, _: None, record: Record) -> None:
@@ -48,3 +54,7 @@ class Records:
 
     def _let_go(self, _: None, kind: str, name: str) -> None:
         self._bodies.get(kind, {}).pop(name, None)
+
+
+def _draining() -> Draining:
+    return Draining("the daemon is shutting down, or another takes its place; try again")

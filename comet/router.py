@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -61,7 +62,7 @@ class Router:
         self._clock = clock
         self._now = now
         self.history = History(self.log, store.archive)
-        self.records = Records(store)
+        self.records = Records(store, lambda: self.stands_still)
         self._turns = Turns(self.history, self.streams, metrics, clock, self._cannot_read)
         self._waits = self._turns.waits
         self._publishing = Publishing(self.log, store, self.keys, metrics, self._turns.hear)
@@ -214,7 +215,8 @@ class Router:
         counts = self.metrics.subscribed
         counts[interest.key.transport] = counts.get(interest.key.transport, 0) + 1
         start = self.history.start(interest.since, interest.key.patterns)
-        subscription.cursor, subscription.told, subscription.losses = start.after, start.told, start.losses
+        subscription.cursor, subscription.losses = start.after, start.losses
+        subscription.told = max(start.told, interest.told)
         if (start.snapshot or start.last) and self.log.end:
             replay = Replay(interest.key.patterns, 0, start.after, start.snapshot, told=start.told, last=start.last)
             subscription.replays = (replay,)
@@ -345,6 +347,10 @@ class Router:
     def time(self) -> float:
         """The wall clock's time, in seconds since 1970."""
         return self._now()
+
+    def next_turn(self) -> Deferred[None]:
+        """Fire in the next turn of the reactor: for work that is more than one turn should do."""
+        return deferLater(self._clock, 0)
 
     def age(self, subscription: Subscription) -> float:
         """For how many seconds the subscription has been open."""

@@ -36,8 +36,9 @@ from comet.interfaces import Store
 from comet.listening import CannotListen, Face, Opened, faces, open_face
 from comet.logs.observer import Observer
 from comet.metrics import Metrics
+from comet.quiet import Quiet
 from comet.reloading import Reloading
-from comet.resp.protocol import RespFactory
+from comet.resp.factory import RespFactory
 from comet.router import Router
 from comet.store.memory import MemoryStore
 from comet.store.sqlite import SqliteStore
@@ -79,18 +80,19 @@ def make_daemon(config: Config, reactor: Any, start: Start = Start.AFRESH) -> Da
     """Wire a whole daemon. Raises :exc:`~comet.config.BadSetting` for an endpoint that is none."""
     metrics = Metrics()
     adopting = Adopting(reactor)
-    router = Router(config, open_store(config, reactor), metrics, reactor)
+    router = Router(config, open_store(config, metrics, reactor), metrics, reactor)
     consumers = Consumers(router)
+    router.each_second.append(Quiet(router, consumers).each_second)
     hooks = Hooks(router, consumers, reactor)
     site = make_site(router, consumers, hooks, reactor)
-    publishers = RespFactory(router, config, metrics, site.access.refused)
+    publishers = RespFactory(router, config, metrics, site.access.refused, consumers)
     parts = Parts(router, consumers, hooks, site, publishers, tuple(faces(config, adopting)), adopting)
     return Daemon(parts, reactor, start)
 
 
-def open_store(config: Config, reactor: Any) -> Store:
+def open_store(config: Config, metrics: Metrics, reactor: Any) -> Store:
     """Return the store that the settings name, not started yet."""
-    return MemoryStore() if config.store == "memory:" else SqliteStore(config, reactor)
+    return MemoryStore() if config.store == "memory:" else SqliteStore(config, metrics, reactor)
 
 
 class Daemon(Service):

@@ -312,7 +312,7 @@ class Turns:
     def _repeated(self, key: Key) -> bytes:
         """The newest message once more, for a format that cannot say that nothing happened (an image is shown again,
         which changes nothing)."""
-        newest = self._log.newest(key.patterns)
+        newest = self._log.newest(key.patterns) if key.framing.repeats else None
         if newest is None:
             return b""
         page = Page([newest], self._log.position(self._log.end))

@@ -6,19 +6,24 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.msgpack import encode
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from comet.consumers import LOOKED_AT, Consumer, Consumers
+from comet.consumer import KIND, LOOKED_AT, Consumer, Kept
+from comet.consumers import Consumers
 from comet.errors import (
     BadAcknowledgement,
     BadName,
+    BadSince,
     CometError,
     ConsumerExists,
+    Draining,
     StoreFailed,
     TooManyConsumers,
     UnknownConsumer,
 )
+from comet.kept import Record
 from comet.log import Since
 from comet.message import Page, Position
 from comet.polling import poll
@@ -62,6 +67,12 @@ def done(deferred: Deferred[Any]) -> Any:
     return got[0]
 
 
+def refusal(deferred: Deferred[Any]) -> type[CometError]:
+    with pytest.raises(CometError) as caught:
+        done(deferred)
+    return type(caught.value)
+
+
 def at(offset: int) -> Position:
     return Position(EPOCH, offset)
 
@@ -90,6 +101,24 @@ def test_begins_where_it_is_told(ward: Ward, since: Since, wanted: list[str]) ->
     consumer = ward.create("c", "a", since=since)
     ward.house.publish(("a", "6"))
     assert ward.texts(consumer) == [*wanted, "6"]
+
+
+def test_begins_with_everything_there_is() -> None:
+    """Of topics that have lost messages everything that is retained comes, and the loss of before is no news; what is
+    lost later is."""
+    ward = Ward(retain_messages=2)
+    ward.house.publish(("a", "1"), ("b", "2"), ("b", "3"), ("b", "4"))
+    for since in ("first", 3):
+        consumer = ward.create(f"c{since}", "a", "b", since=since)
+        for each in (consumer, ward.again().found(consumer.name)):
+            page = ward.read(each)
+            assert ([message.offset for message in page.messages], page.gap) == ([1, 3, 4], None)
+            assert each.described()["gap"] is False
+    ward.house.publish(("b", "5"))
+    page = ward.read(consumer)
+    assert [message.offset for message in page.messages] == [1, 4, 5]
+    assert page.gap is not None
+    assert consumer.described()["gap"] is True
 
 
 def test_redelivery_and_acknowledgement(ward: Ward) -> None:
@@ -147,21 +176,64 @@ def _note(answered: list[int], offset: int, _: None) -> None:
 
 
 def test_store_that_fails(ward: Ward) -> None:
-    """An acknowledgement that cannot be kept is refused, a consumer that cannot be kept is none."""
+    """An acknowledgement that cannot be kept is refused and changes nothing, however often it comes; a consumer that
+    cannot be kept is none; one that cannot be forgotten stays."""
     consumer = ward.create("c", "**", since="first")
     ward.house.store.fails = True
-    with pytest.raises(StoreFailed):
-        done(consumer.ack(at(2)))
+    for _ in range(2):
+        with pytest.raises(StoreFailed):
+            done(consumer.ack(at(2)))
+        assert ward.texts(consumer) == ["1", "2", "3", "4", "5"]
     with pytest.raises(StoreFailed):
         ward.create("d", "a")
     with pytest.raises(StoreFailed):
         done(ward.consumers.remove("c"))
     assert {each.name for each in ward.consumers} == {each.name for each in ward.again()} == {"c"}
     ward.house.store.fails = False
-    assert ward.texts(ward.again().found("c")) == ["1", "2", "3", "4", "5"]
+    done(consumer.ack(at(2)))
+    assert ward.again().found("c").acked == at(2)
     ward.create("d", "a")
     done(consumer.ack(at(3)))
     assert ward.again().found("c").acked == at(3)
+
+
+def test_forgotten_for_good(ward: Ward) -> None:
+    """An acknowledgement that waits for the store does not bring back what is deleted behind it."""
+    consumer = ward.create("c", "**", since="first")
+    ward.house.store.holds = True
+    first, second = consumer.ack(at(1)), consumer.ack(at(2))
+    removal = ward.consumers.remove("c")
+    with pytest.raises(UnknownConsumer):
+        ward.consumers.found("c")
+    ward.house.store.holds = False
+    ward.house.store.release()
+    assert done(removal) is None
+    assert done(first) is None
+    assert refusal(second) is UnknownConsumer
+    assert list(ward.consumers) == list(ward.again()) == []
+
+
+def test_nothing_changes_while_a_successor_takes_over(ward: Ward) -> None:
+    """What the successor would not know is refused, for the client to try again there; if it fails, all goes on."""
+    consumer = ward.create("c", "**", since="first")
+    done(ward.house.router.hold())
+    assert refusal(consumer.ack(at(2))) is Draining
+    assert refusal(ward.consumers.create("d", parse_patterns(["a"]), "now")) is Draining
+    assert refusal(ward.consumers.remove("c")) is Draining
+    ward.house.router.release()
+    done(consumer.ack(at(2)))
+    assert ward.again().found("c").acked == at(2)
+
+
+def test_nothing_that_is_to_come_is_acknowledged(ward: Ward) -> None:
+    """A place beyond the newest message would have what comes next go by; it is refused, and mended at the start."""
+    assert refusal(ward.consumers.create("c", parse_patterns(["a"]), at(6))) is BadSince
+    kept = Kept(["a"], EPOCH, 9, 0.0)
+    done(ward.house.router.records.put(Record(KIND, "c", encode(kept))))
+    consumer = ward.again().found("c")
+    assert consumer.acked == at(5)
+    ward.house.publish(("a", "6"))
+    assert ward.texts(consumer) == ["6"]
 
 
 def test_each_for_itself(ward: Ward) -> None:
@@ -180,10 +252,26 @@ def test_each_for_itself(ward: Ward) -> None:
     assert (consumer.delivered, consumer.pending) == (at(5), {})
 
 
-def refusal(deferred: Deferred[Any]) -> type[CometError]:
-    with pytest.raises(CometError) as caught:
-        done(deferred)
-    return type(caught.value)
+def test_each_for_itself_when_the_store_fails(ward: Ward) -> None:
+    """What could not be kept is still to be acknowledged, and holds the place back."""
+    consumer = ward.create("c", "a", since="first")
+    consumer.deliver(ward.read(consumer))
+    ward.house.store.fails = True
+    with pytest.raises(StoreFailed):
+        done(consumer.ack_each([1]))
+    ward.house.store.fails = False
+    assert (list(consumer.pending), consumer.acked) == ([1, 3, 4], at(0))
+    assert (done(consumer.ack_each([3])), consumer.acked) == (1, at(0))
+    assert (done(consumer.ack_each([1])), consumer.acked) == (1, at(3))
+
+
+def test_each_and_all(ward: Ward) -> None:
+    """What was acknowledged together need not be acknowledged one by one."""
+    consumer = ward.create("c", "a", since="first")
+    consumer.deliver(ward.read(consumer, limit=2))
+    done(consumer.ack(at(4)))
+    assert (consumer.pending, consumer.delivered) == ({}, at(4))
+    assert done(consumer.ack_each([1, 3])) == 0
 
 
 def test_refusals(ward: Ward) -> None:
@@ -206,8 +294,12 @@ def test_two_at_once_do_not_take_one_name(ward: Ward) -> None:
     ward.house.store.holds = True
     first = ward.consumers.create("c", parse_patterns(["a"]), "now")
     assert refusal(ward.consumers.create("c", parse_patterns(["a"]), "now")) is ConsumerExists
+    settled = ward.consumers.settled("c")
+    assert not settled.called
     ward.house.store.release()
     assert done(first).name == "c"
+    assert settled.called
+    assert ward.consumers.settled("c").called
 
 
 def test_how_far_behind(ward: Ward) -> None:

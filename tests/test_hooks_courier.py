@@ -10,7 +10,8 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
-from comet.consumers import Consumer, Consumers
+from comet.consumer import Consumer
+from comet.consumers import Consumers
 from comet.errors import StoreFailed
 from comet.hooks.answers import Answer, PostFailed, Terms
 from comet.hooks.courier import NOTED, WAIT, Courier, Means, State

@@ -20,7 +20,7 @@ from comet import log
 from comet.config import Config, settings
 from comet.logs.observer import Observer
 from comet.reloading import Reloading
-from comet.resp.protocol import RespFactory
+from comet.resp.factory import RespFactory
 from comet.service import make_daemon
 from comet.sources import Sources
 from tests.http_wires import Face, Response, Wire, get, post, read_response, served, until

@@ -113,7 +113,7 @@ class Store:
         from twisted.internet.defer import succeed
         return succeed(None)
 
-comet.service.open_store = lambda config, reactor: Store()
+comet.service.open_store = lambda config, metrics, reactor: Store()
 sys.argv[:] = ["twistd", "-n", "--pidfile=", "comet", *sys.argv[1:]]
 twistd.run()
 """

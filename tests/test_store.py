@@ -17,13 +17,14 @@ from comet.config import Config
 from comet.interfaces import Store
 from comet.kept import Entry, Kept, Record
 from comet.message import Message
+from comet.metrics import Metrics
 from comet.store.memory import MemoryStore
 from comet.store.sqlite import SqliteStore
 from tests.fakes import FakeStore
 
 
 def sqlite(directory: Path) -> Store:
-    return SqliteStore(Config(store=f"sqlite:{directory / 'comet.db'}"), reactor)
+    return SqliteStore(Config(store=f"sqlite:{directory / 'comet.db'}"), Metrics(), reactor)
 
 
 STORES: dict[str, Callable[[Path], Store]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +13,42 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+import comet.store.blocks
 import comet.store.disk
+import comet.store.opening
 import comet.store.reading
+import comet.store.schema
+import comet.store.trimming
 from comet.kept import Entry
 from comet.message import Message
 from comet.store.disk import Disk, Group
+from comet.store.opening import open_disk
 from comet.store.reading import Reading
+from comet.store.trimming import Limits, Trimming
 from comet.topics import parse_patterns
 
-TOPICS = ("a", "b", "a/b", "a/c", "$stats/daemon")
-wishes = st.lists(st.sampled_from(["a", "b", "a/b", "a/*", "**"]), min_size=1, max_size=2, unique=True)
+SMALL = (
+    (comet.store.disk, "TAIL_ROWS", 4),
+    (comet.store.disk, "TAIL_MESSAGES", 9),
+    (comet.store.disk, "TAIL_BYTES", 900),
+    (comet.store.blocks, "MOST_MESSAGES", 12),
+    (comet.store.blocks, "MOST_BYTES", 1_000),
+    (comet.store.schema, "ERA", 4),
+    (comet.store.trimming, "BLOCKS_AT_ONCE", 2),
+    (comet.store.trimming, "MESSAGES_AT_ONCE", 24),
+    (comet.store.reading, "PAGE_BYTES", 120),
+    (comet.store.reading, "PLACES", 2),
+    (comet.store.reading, "BLOCKS", 2),
+    (comet.store.reading, "BLOCKS_OF_WILDCARDS", 1),
+    (comet.store.reading, "REMEMBERED_BYTES", 8_000),
+)
+"""So that a few messages meet every limit."""
+
+TOPICS = ("a", "b", "a/b", "a/c", "a/b/c", "a/x/b/y", "a/x/y/b/z", "[?]/b", "$stats/daemon")
+PATTERNS = ("a", "b", "a/b", "nobody", "a/*", "**", "*/b", "a/**", "a/*/b/**", "[?]/*", "nobody/**")
+wishes = st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=3, unique=True)
+offsets = st.integers(0, 80)
+limits = st.integers(1, 5)
 
 
 class DiskMachine(RuleBasedStateMachine):
@@ -30,15 +57,7 @@ class DiskMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patched = pytest.MonkeyPatch()
-        for module, name, value in (
-            (comet.store.disk, "TAIL_ROWS", 4),
-            (comet.store.disk, "TAIL_MESSAGES", 9),
-            (comet.store.disk, "TAIL_BYTES", 900),
-            (comet.store.disk, "STEP", 2),
-            (comet.store.reading, "PAGE_BYTES", 120),
-            (comet.store.reading, "REMEMBERED", 2),
-            (comet.store.reading, "LOOKED_AT", 2),
-        ):
+        for module, name, value in SMALL:
             self.patched.setattr(module, name, value)
         self.directory = Path(tempfile.mkdtemp())
         self.model: list[Message] = []
@@ -46,9 +65,8 @@ class DiskMachine(RuleBasedStateMachine):
         self.keys: list[Entry] = []
         self.end = 0
         self.time = 1_000.0
-        self.disk = self._opened()
-        self.epoch = self.disk.epoch
-        self.reading = Reading(self.disk.path)
+        self.epoch = ""
+        self.open()
 
     def teardown(self) -> None:
         self.reading.close()
@@ -56,27 +74,28 @@ class DiskMachine(RuleBasedStateMachine):
         shutil.rmtree(self.directory)
         self.patched.undo()
 
-    def _opened(self) -> Disk:
-        disk = Disk(self.directory / "comet.db", fsync=False)
-        kept, renewed = disk.open(retain_bytes=10**9, keys_since=0.0)
-        assert not renewed
-        assert (kept.past.end, kept.past.next_offset, kept.past.forgotten) == (
-            self.end,
-            self.end + 1,
-            self.model[0].offset - 1 if self.model else self.end,
-        ) or kept.past.forgotten <= (self.model[0].offset - 1 if self.model else self.end)
+    def open(self) -> None:
+        self.disk = Disk(self.directory / "comet.db", "commit")
+        kept, renewed, damage = open_disk(self.disk, 10**9, 0.0, succeeding=False)
+        assert (renewed, damage) == (False, "")
+        assert (kept.past.end, kept.past.next_offset) == (self.end, self.end + 1)
+        assert kept.past.forgotten == self.disk.trimmed
+        assert self.epoch in ("", kept.past.epoch)
+        self.epoch = kept.past.epoch
         assert list(kept.messages) == self.model
         assert {(each.kind, each.name): each.body for each in kept.records} == self.records
         assert list(kept.keys) == self.keys
-        return disk
+        self.reading = Reading(self.disk)
+        self.reading.connect(self.disk.path)
 
     @rule(
         topics=st.lists(st.sampled_from(TOPICS), min_size=1, max_size=6),
         size=st.sampled_from([0, 0, 40, 400]),
         keyed=st.booleans(),
         holes=st.integers(0, 2),
+        careful=st.booleans(),
     )
-    def append(self, topics: Sequence[str], size: int, keyed: bool, holes: int) -> None:
+    def append(self, topics: Sequence[str], size: int, keyed: bool, holes: int, careful: bool) -> None:
         self.time += 1
         first = self.end + 1 + holes
         messages = [
@@ -84,40 +103,63 @@ class DiskMachine(RuleBasedStateMachine):
             for offset, topic in enumerate(topics, first)
         ]
         keys = [Entry(topics[0], f"key {first}", first, self.time)] if keyed else []
-        self.disk.commit(Group(messages, keys))
+        self.disk.write(Group(messages, keys), careful=careful)
         self.end = messages[-1].offset
         self.keys += keys
         self.model += [message for message in messages if message.topic[0] != "$"]
 
-    @rule(name=st.sampled_from("xyz"), body=st.sampled_from([b"", b"1", b"2", None]))
-    def put(self, name: str, body: bytes | None) -> None:
-        self.disk.commit(Group(records=[("consumer", name, body)]))
-        if body is None:
-            self.records.pop(("consumer", name), None)
-        else:
-            self.records["consumer", name] = body
+    @rule(bodies=st.dictionaries(st.sampled_from("xyz"), st.sampled_from([b"", b"1", b"2", None]), min_size=1))
+    def put(self, bodies: dict[str, bytes | None]) -> None:
+        self.disk.write(Group(records={("consumer", name): body for name, body in bodies.items()}))
+        for name, body in bodies.items():
+            if body is None:
+                self.records.pop(("consumer", name), None)
+            else:
+                self.records["consumer", name] = body
 
     @rule()
-    def open_again(self) -> None:
+    def stop_and_start(self) -> None:
+        self.reading.close()
         self.disk.close()
-        self.disk = self._opened()
-        assert self.disk.epoch == self.epoch
+        self.open()
 
     @rule()
-    def be_killed(self) -> None:
-        self.disk._connection.close()
-        self.disk = self._opened()
-        assert self.disk.epoch == self.epoch
+    def be_killed_and_start(self) -> None:
+        self.reading.close()
+        self.disk.connection.close()
+        self.disk.lock.release()
+        self.open()
 
-    @rule(age=st.integers(0, 10), most=st.sampled_from([0, 500, 10**9]))
+    @rule()
+    def fail(self) -> None:
+        """A commit that cannot be made leaves everything as it was."""
+        other = sqlite3.connect(self.disk.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        self.disk.connection.execute("PRAGMA busy_timeout = 0")
+        with pytest.raises(sqlite3.OperationalError):
+            self.disk.write(Group([Message("a", b"refused", "", self.time, self.end + 1)]))
+        with pytest.raises(sqlite3.OperationalError):
+            self.disk.write(Group([Message("a", b"." * 1000, "", self.time, self.end + 1)]))
+        other.close()
+
+    @rule()
+    def merge(self) -> None:
+        if self.disk.tail.messages:
+            self.disk.merge()
+
+    @rule(age=st.integers(0, 10), most=st.sampled_from([0, 10**9]))
     def trim(self, age: int, most: int) -> None:
         before = self.disk.trimmed
-        while self.disk.trim(self.time - age, most, 0.0):
-            pass
+        trimming = Trimming(self.disk, Limits(age, most, 10**9))
+        while trimming.step(self.time, idle=True):
+            assert trimming.oldest <= self.time
         assert self.disk.trimmed >= before
+        if most == 0:
+            assert self.disk.trimmed == self.disk.tail.after
         self.model = [message for message in self.model if message.offset > self.disk.trimmed]
+        assert not self.model or trimming.oldest >= self.time - age
 
-    @rule(patterns=wishes, after=st.integers(0, 80), until=st.integers(0, 80), limit=st.integers(1, 5))
+    @rule(patterns=wishes, after=offsets, until=offsets, limit=limits)
     def read(self, patterns: list[str], after: int, until: int, limit: int) -> None:
         until = min(until, self.end)
         after = min(after, until)
@@ -133,7 +175,7 @@ class DiskMachine(RuleBasedStateMachine):
             after = piece.reached
         assert found == wanted
 
-    @rule(patterns=wishes, after=st.integers(0, 80), until=st.integers(0, 80), limit=st.integers(1, 5))
+    @rule(patterns=wishes, after=offsets, until=offsets, limit=limits)
     def newest(self, patterns: list[str], after: int, until: int, limit: int) -> None:
         until = min(until, self.end)
         after = min(after, until)
@@ -148,7 +190,7 @@ class DiskMachine(RuleBasedStateMachine):
             after = piece.reached
         assert found == wanted
 
-    @rule(patterns=wishes, until=st.integers(0, 80), count=st.integers(0, 30))
+    @rule(patterns=wishes, until=offsets, count=st.integers(0, 30))
     def before_newest(self, patterns: list[str], until: int, count: int) -> None:
         until = min(until, self.end)
         found = self._wanted(patterns, 0, until)[-count:] if count else []
@@ -159,6 +201,13 @@ class DiskMachine(RuleBasedStateMachine):
     def counts(self) -> None:
         for topic in TOPICS:
             assert self.reading.count(topic) == sum(message.topic == topic for message in self.model)
+
+    @invariant()
+    def nothing_is_left_behind(self) -> None:
+        """Of what was trimmed neither places nor topics stay."""
+        execute = self.disk.connection.execute
+        assert execute("SELECT count(*) FROM places WHERE block NOT IN (SELECT last FROM blocks)").fetchone() == (0,)
+        assert execute("SELECT count(*) FROM topics WHERE id NOT IN (SELECT topic FROM places)").fetchone() == (0,)
 
     def _wanted(self, patterns: list[str], after: int, until: int) -> list[Message]:
         parsed = parse_patterns(patterns)

@@ -27,7 +27,7 @@ from msgspec.msgpack import Decoder, Encoder
 from comet.kept import Entry, Past, Record
 from comet.message import Draft, Message
 
-VERSION = 2
+VERSION = 3
 """To be raised when a frame changes: daemons of different versions do not hand over to each other."""
 
 LARGEST = 256 * 1024 * 1024

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from comet.config import Config
-from comet.consumers import Consumer
+from comet.consumer import Consumer
 from comet.errors import CometError
 from comet.hooks.answers import Answer, PostFailed, Terms, judge
 from comet.hooks.hook import Hook

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from msgspec import structs
 from twisted.internet.defer import Deferred, DeferredList, succeed
 
-from comet.consumers import Consumer, Consumers
+from comet.consumer import Consumer
+from comet.consumers import Consumers
 from comet.errors import CometError, Draining, HookExists, TooManyHooks, UnknownHook, shown
 from comet.hooks.answers import Answer, Terms
 from comet.hooks.courier import Courier, Means, Post, State

@@ -1,51 +1,54 @@
-"""One daemon a file: a lock beside it, held for life.
+"""The lock of the file: a daemon holds ``PATH.lock`` for life, so that no second one takes its offsets.
 
-It is the kernel's (``flock``), so that it goes with the process, however that ends. In it stands who has it, for
-people.
+A successor opens the file while its predecessor, which stands still, has the lock; it takes it once that has ended.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from comet.errors import CannotOpen
 
 
 class Lock:
-    """The lock of the file at ``path``, which is taken by :meth:`take`."""
+    """The lock of the file at ``path``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = -1
-        self._is_ours = False
+        self.is_held = False
 
-    def take(self, *, succeeding: bool) -> None:
-        """Take it. If another process has it, raise :exc:`~comet.errors.CannotOpen`; but one that succeeds that process
-        gets it later, by :meth:`insist`."""
-        name = f"{self._path}.lock"
-        self._descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.insist()
-        if not self._is_ours and not succeeding:
-            holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
+    def take(self) -> None:
+        """Take it. Raises :exc:`~comet.errors.CannotOpen` if another daemon has it."""
+        if not self.is_held:
+            self.try_to_take()
+        if not self.is_held:
+            pid = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip()
             self.release()
-            raise CannotOpen(f"{self._path} is in use by another daemon (process {holder}); stop that one first")
+            raise CannotOpen(
+                f"{self._path} is in use by another daemon (process {pid or 'unknown'}); stop that one first, or take "
+                "its place with --replace"
+            )
 
-    def insist(self) -> None:
-        """Take it if it is free by now."""
-        if self._is_ours:
-            return
+    def try_to_take(self) -> None:
+        """Take it if nobody has it. Raises OSError."""
+        if self._descriptor < 0:
+            self._descriptor = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        self._is_ours = True
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
+        self.is_held = True
+        with suppress(OSError):  # who holds it is a courtesy, for which a full disk has no room
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
 
     def release(self) -> None:
-        """Let it go."""
+        """Let go of it. The file stays: who removed it would let two daemons hold two locks of one name."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
-            self._descriptor = -1
+        self._descriptor = -1
+        self.is_held = False

@@ -1,53 +1,88 @@
-"""The file: its tables, their versions, and how it is opened. What cannot be opened is said in one line."""
+"""The file: its tables, their versions, and how it is opened.
+
+``log``
+    One row: what is true of the whole. ``owner`` is drawn at each start, and every transaction insists on it, so that
+    whose memory does not agree with the file any more notices. ``last`` is the newest offset, be it of a message that
+    is not kept. Blocks up to ``placed`` have places; those after it are the *tail*. What is up to ``trimmed`` is gone.
+``blocks``
+    See ``blocks.py``.
+``topics``
+    The topics that have messages in blocks up to ``placed``, and the block with the newest of each.
+``places``
+    Which blocks have messages of a topic, and where in the body. First come those of the oldest *era*, so that new
+    ones are written to a few pages however many topics there are, and old ones are found to be deleted.
+``keys``
+    Idempotency keys: a row for each commit that had any, by the first offset that one of them got.
+``records``
+    See ``comet.records``.
+``ballast``
+    What is written along while the disk is full, to see whether there is room again.
+
+The trap: whoever opens the file and closes it, without SQLite, lets go of the locks that SQLite has on it in the same
+process.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from errno import ENOSPC
 from pathlib import Path
 
-from comet.errors import CannotOpen, StoreFailed
+from comet.errors import CannotOpen
 
-APPLICATION = 0x434F4D54
-"""``COMT``: what the file's header says it is (PRAGMA application_id)."""
+APPLICATION = 0x436F6D65
+"""``Come``: what the file's header says it is (PRAGMA application_id)."""
+
+OLDEST_SQLITE = (3, 35)
+
+ERA = 16
+"""Bits of the offsets of an era."""
 
 UPGRADES = (
     """
-    CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    CREATE TABLE log (
+        epoch TEXT NOT NULL, owner TEXT NOT NULL, boot TEXT NOT NULL, durability TEXT NOT NULL, clean INTEGER NOT NULL,
+        last INTEGER NOT NULL, placed INTEGER NOT NULL, trimmed INTEGER NOT NULL);
+    INSERT INTO log VALUES ('', '', '', '', 1, 0, 0, 0);
     CREATE TABLE blocks (
-        first INTEGER PRIMARY KEY, last INTEGER NOT NULL, time REAL NOT NULL, count INTEGER NOT NULL,
-        bytes INTEGER NOT NULL, checksum INTEGER NOT NULL, body BLOB NOT NULL);
-    CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+        last INTEGER PRIMARY KEY, after INTEGER NOT NULL, time REAL NOT NULL, count INTEGER NOT NULL,
+        checksum INTEGER NOT NULL, body BLOB NOT NULL);
+    CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, newest INTEGER NOT NULL);
+    CREATE INDEX topics_newest ON topics (newest);
     CREATE TABLE places (
-        topic INTEGER NOT NULL, block INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (topic, block)
-    ) WITHOUT ROWID;
+        era INTEGER NOT NULL, topic INTEGER NOT NULL, block INTEGER NOT NULL, count INTEGER NOT NULL,
+        start INTEGER NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (era, topic, block)) WITHOUT ROWID;
     CREATE TABLE keys (first INTEGER PRIMARY KEY, time REAL NOT NULL, body BLOB NOT NULL);
     CREATE TABLE records (
-        kind TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, name)
-    ) WITHOUT ROWID;
+        kind TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
+    CREATE TABLE ballast (body BLOB NOT NULL);
     """,
 )
-"""What leads from each version to the next; the first makes a new file. Never change one that was released."""
+"""What leads from each version to the next; the first makes a new file. What was released never changes."""
 
 VERSION = len(UPGRADES)
 
 
-def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
-    """Open ``path``. Transactions are begun and ended by hand; a reader sees what was committed."""
-    mode = "ro" if reading else "rwc"
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=5.0, check_same_thread=False
-    )
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file, which may be new. Transactions are begun and ended by hand."""
+    return sqlite3.connect(path, isolation_level=None, timeout=2.0, check_same_thread=False)
+
+
+def create(path: Path) -> None:
+    """Make an empty file that others may not read, unless there is one. Before the first connection only."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables, or bring those of an older version up to this one. Raises :exc:`~comet.errors.CannotOpen`."""
-    application, version = (_pragma(connection, name) for name in ("application_id", "user_version"))
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise CannotOpen(f"SQLite {sqlite3.sqlite_version} is too old for {path}; Comet needs 3.35")
+    application, version = (pragma(connection, name) for name in ("application_id", "user_version"))
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if application != APPLICATION and (application or tables):
-        raise CannotOpen(f"{path} is a database of another program; name another file")
+        raise CannotOpen(f"{path} belongs to another program; name another file")
     if version > VERSION:
-        raise CannotOpen(f"{path} is of a newer version of Comet ({version}, this one knows {VERSION}); run that one")
+        raise CannotOpen(f"{path} is of a newer Comet (version {version}, this one knows {VERSION}); start that one")
     if not tables:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -57,34 +92,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def why_not_open(path: Path, error: OSError | sqlite3.Error | StoreFailed) -> str:
-    """Return, in one line, why ``path`` cannot be opened, and what to do."""
-    if isinstance(error, StoreFailed):
-        return f"{path} is damaged: {error.detail}"
-    if not path.parent.is_dir():
-        return f"there is no directory {path.parent} for the store; make it, or name another"
-    if path.is_dir():
-        return f"{path} is a directory; name a file for the store"
-    text = str(error)
-    if isinstance(error, PermissionError) or "readonly" in text or "unable to open" in text:
-        return f"{path} cannot be written by this user; change its owner, or name another file for the store"
-    if "not a database" in text:
-        return f"{path} is no database, or its beginning is damaged; restore a copy, or name another file for the store"
-    if "malformed" in text:
-        return f"{path} is damaged; 'comet log verify' says how much is, 'comet log export' saves the rest"
-    if "full" in text or getattr(error, "errno", 0) == ENOSPC:
-        return f"the disk of {path} is full; make room first"
-    if "locked" in text:
-        return f"{path} is locked by another program; close that first"
-    return f"{path} cannot be opened: {text}"
-
-
-def why_not_written(path: Path, error: sqlite3.Error) -> str:
-    """Return, in one line, why something could not be stored."""
-    text = str(error)
-    return f"the disk of {path} is full" if "full" in text else f"{path} cannot be written: {text}"
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
+def pragma(connection: sqlite3.Connection, name: str) -> int:
+    """Return a number that SQLite knows of the file."""
     found: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
     return found

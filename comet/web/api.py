@@ -25,7 +25,7 @@ from comet.router import Router
 from comet.stats.figures import Figures
 from comet.stats.piecemeal import Piecemeal
 from comet.stats.standing import LIVE, STATES, Standing, Wanted
-from comet.transports import named
+from comet.transports import RESP, named
 from comet.web.answers import problem
 from comet.web.query import choice, limit_of, parameters
 
@@ -145,7 +145,9 @@ class _Rooted(Resource):
 
 
 def _wanted(values: dict[str, str], most: int) -> Wanted:
-    transport = named(values["transport"]).name if "transport" in values else ""
+    transport = values.get("transport", "")
+    if transport not in ("", RESP):
+        named(transport)
     return Wanted(most, choice(values, "state", STATES), transport)
 
 

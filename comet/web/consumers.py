@@ -9,6 +9,7 @@ DELETE /consumers/<name>
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -19,19 +20,22 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET
 
+from comet.audience import Interest
 from comet.config import Config
-from comet.consumers import Consumer, Consumers
-from comet.errors import BadRequest, CometError, ConsumerExists, NotFound, shown
+from comet.consumer import Consumer
+from comet.consumers import Consumers
+from comet.delivery import ONE_SHOT
+from comet.errors import CometError, ConsumerExists, NotFound, UnknownConsumer, shown
 from comet.interfaces import Clock
-from comet.log import parse_since
 from comet.message import Position
 from comet.router import Router
 from comet.stats.piecemeal import Piecemeal
-from comet.topics import check_topic, patterns_of
+from comet.topics import Pattern, check_topic
+from comet.transports import Transport
 from comet.web.batch import decode
 from comet.web.holding import Holding, further_lines, name_of, query_of, text_of
 from comet.web.negotiate import Asked
-from comet.web.query import LARGEST_LIMIT, limit_of, parameters
+from comet.web.query import limit_of, parameters
 from comet.web.resources import Leaf
 from comet.web.websocket import wants_websocket
 
@@ -86,41 +90,31 @@ class ConsumersResource(Leaf):
 
     async def _read(self, request: Any, name: str) -> None:
         query = query_of(request.query)
-        topics, since = query.pop("topic", []), query.pop("since", ["now"])
+        topics = query.pop("topic", [])
+        await self._consumers.settled(name)
         consumer = self._consumers.get(name)
-        if consumer is None:
-            consumer = await self._made(name, topics, since)
-            if request.channel is None:  # it has gone meanwhile; the consumer stays
-                return
-        _check_owner(consumer)
-        if topics and set(topics) != {pattern.text for pattern in consumer.patterns}:
-            raise ConsumerExists(
-                f"the consumer {shown(name)} is for {', '.join(pattern.text for pattern in consumer.patterns)}; "
-                "leave the topics out, or DELETE it first"
-            )
-        self._hold(request, consumer, query)
-
-    def _hold(self, request: Any, consumer: Consumer, query: dict[str, list[str]]) -> None:
-        known = request.head.known
+        if consumer is None and not topics:
+            raise UnknownConsumer(f"there is no consumer {shown(name)} yet; name its topics with ?topic=")
         asked = Asked(
-            patterns=[pattern.text for pattern in consumer.patterns],
+            patterns=topics or _topics_of(consumer),
             query=query,
-            accept=known.get(b"accept", b"").decode("latin-1"),
-            upgrade=b"upgrade" in known and wants_websocket(request),
+            accept=request.head.known.get(b"accept", b"").decode("latin-1"),
+            upgrade=b"upgrade" in request.head.known and wants_websocket(request),
         )
         transport, interest = self._holding.negotiated(asked, further_lines(request))
-        # Not from where a client says that it was: from what it has said that it is done with.
-        interest = replace(interest, since=consumer.acked)
-        consumer.seat(self._holding.hold(request, transport, interest, consumer.ack))
-
-    async def _made(self, name: str, topics: list[str], since: list[str]) -> Consumer:
-        if not topics:
-            raise BadRequest(f"there is no consumer {shown(name)} yet; name its topics with ?topic=")
-        if len(since) > 1:
-            raise BadRequest("the parameter since is there more than once")
-        patterns = patterns_of(topics, self._router.config.max_patterns)
         self._router.check_room()
-        return await self._consumers.create(name, patterns, parse_since(since[0]))
+        if consumer is None:
+            consumer = await self._consumers.create(name, interest.key.patterns, interest.since)
+        _check_owner(consumer)
+        _check_patterns(consumer, interest.key.patterns)
+        if request.channel is not None:  # else it has gone meanwhile; the consumer stays
+            self._hold(request, consumer, transport, interest)
+
+    def _hold(self, request: Any, consumer: Consumer, transport: Transport, interest: Interest) -> None:
+        """Have ``consumer`` read. Not from where a client says that it was, but from what it is done with."""
+        since, told = consumer.begin_poll() if transport.delivery is ONE_SHOT else consumer.begin_stream()
+        interest = replace(interest, since=since, told=told)
+        consumer.seat(self._holding.hold(request, transport, interest, consumer.ack))
 
     # -- acknowledging, forgetting ----------------------------------------------------------------------------------
 
@@ -142,21 +136,33 @@ class ConsumersResource(Leaf):
         limit = limit_of(values)
         position = Position.parse(values["id"]) if "id" in values else None
         topic = check_topic(values["topic"]) if "topic" in values else None
-        wanted = [each for each in self._consumers if topic is None or each.wants(topic)]
 
-        def described(consumer: Consumer) -> dict[str, Any]:
-            told: dict[str, Any] = {"name": consumer.name}
+        def described(consumer: Consumer) -> dict[str, Any] | None:
+            if topic is not None and not consumer.wants(topic):
+                return None
             if position is not None:
-                return told | {"acked": str(consumer.acked), "has": consumer.has(position)}
-            return told | consumer.described() | {"reader": consumer.reader_described()}
+                return {"name": consumer.name, "acked": str(consumer.acked), "has": consumer.has(position)}
+            return {"name": consumer.name, **consumer.described(), "reader": consumer.reader_described()}
 
-        found = await self._piecemeal.each(described, wanted[:limit], LARGEST_LIMIT)
-        _answer(request, {"consumers": found, "more": len(wanted) > limit})
+        found = await self._piecemeal.each(described, list(self._consumers), limit + 1)
+        _answer(request, {"consumers": found[:limit], "more": len(found) > limit})
+
+
+def _topics_of(consumer: Consumer | None) -> list[str]:
+    return [] if consumer is None else [pattern.text for pattern in consumer.patterns]
 
 
 def _check_owner(consumer: Consumer) -> None:
     if consumer.owner:
         raise ConsumerExists(f"{shown(consumer.name)} belongs to the {consumer.owner} of that name; DELETE that first")
+
+
+def _check_patterns(consumer: Consumer, patterns: Sequence[Pattern]) -> None:
+    if set(patterns) != set(consumer.patterns):
+        raise ConsumerExists(
+            f"the consumer {shown(consumer.name)} is for {', '.join(each.text for each in consumer.patterns)}; "
+            "leave the topics out, or DELETE it first"
+        )
 
 
 def _answer(request: Any, value: object) -> None:

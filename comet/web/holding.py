@@ -11,12 +11,13 @@ from comet.config import Config
 from comet.delivery import ONE_SHOT
 from comet.errors import BadRequest, shown
 from comet.router import Router
+from comet.sockets import bound
 from comet.transports import Transport
 from comet.web.channel import take_over
 from comet.web.envelope import Enveloped, stream_head
 from comet.web.negotiate import Asked, negotiate
 from comet.web.websocket import Acknowledge, accept_websocket
-from comet.web.writer import AnswerWriter, StreamWriter, bound, make_writer
+from comet.web.writer import AnswerWriter, StreamWriter, make_writer
 
 _FURTHER = {
     # User payloads must not become a page of this origin that can do anything; the frame is for the one parent.

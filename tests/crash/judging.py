@@ -21,12 +21,12 @@ def faults(history: History) -> list[str]:
     """Return what is wrong, a line each; nothing if all is well."""
     case = _Case(history)
     kinds = (case.epochs(), case.contents(), case.acknowledged(), case.refused(), case.stored_twice(), case.clock())
-    found = [fault for kind in kinds for fault in _few(kind)]
+    found = [fault for kind in kinds for fault in few(kind)]
     for writer, publications in _by_writer(history.publications).items():
-        found += [f"{writer}: {fault}" for fault in _few(case.order_of_writer(publications))]
+        found += [f"{writer}: {fault}" for fault in few(case.order_of_writer(publications))]
     for reading in (*history.readings, history.log):
         for kind in (_order(reading), case.missing(reading), case.taken_back(reading), case.gaps(reading)):
-            found += [f"{reading.name}: {fault}" for fault in _few(kind)]
+            found += [f"{reading.name}: {fault}" for fault in few(kind)]
     return found
 
 
@@ -183,7 +183,8 @@ def _by_writer(publications: Iterable[Publication]) -> dict[str, list[Publicatio
     return found
 
 
-def _few(kind: Iterator[str]) -> list[str]:
+def few(kind: Iterable[str]) -> list[str]:
+    """The first faults of a kind, and how many more there are."""
     found = list(kind)
     return found if len(found) <= MOST else [*found[:MOST], f"… and {len(found) - MOST} more of that kind"]
 

@@ -65,10 +65,16 @@ class Reader:
         self._thread.join(2 * PATIENCE)
         assert not self._thread.is_alive(), self.reading.name
 
+    def end(self) -> str:
+        """The position of the last message it has, or up to which a gap was told; empty before the first."""
+        items = self.reading.items
+        if not items:
+            return ""
+        return items[-1].position if isinstance(items[-1], Seen) else items[-1].until
+
     def reached(self) -> int:
-        """The offset of the last message it has."""
-        last = self.reading.items[-1:]
-        return max((offset_of(item[0] if isinstance(item, Seen) else item.until) for item in last), default=0)
+        """Its offset."""
+        return offset_of(self.end() or "-0")
 
     def _run(self) -> None:
         while not self._over.is_set():

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.crash.accounts import History, Reading, Told, offset_of, wants
 from tests.crash.consuming import Consumer
-from tests.crash.judging import faults
+from tests.crash.judging import faults, few
 from tests.crash.lives import Lives
 from tests.crash.moments import Moments
 from tests.crash.readers import Reader, seen
@@ -125,12 +125,14 @@ class Scene:
             self._read_to_end(reader, log)
             reader.finish()
         publications = list(chain.from_iterable(writer.publications for writer in self.writers))
+        # Meanwhile more of it may have been trimmed.
+        log = read_whole(self.lives.http)
         return History(publications, [reader.reading for reader in self.readers], log, self.trims)
 
     def faults(self, history: History) -> list[str]:
         """All that is wrong: with the history, with what was said to publishers and readers, and with the daemons."""
-        said = [fault for writer in self.writers for fault in writer.faults]
-        said += [fault for reader in self.readers for fault in reader.faults]
+        said = [fault for writer in self.writers for fault in few(writer.faults)]
+        said += [fault for reader in self.readers for fault in few(reader.faults)]
         return [*faults(history), *said, *self.lives.mistakes]
 
     def _read_to_end(self, reader: Reader, log: Reading) -> None:

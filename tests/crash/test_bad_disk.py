@@ -210,6 +210,7 @@ def test_read_only(tmp_path: Path) -> None:
     try:
         path = folder / "comet.db"
         with running(*on(path)) as daemon:
+            assert asked(daemon.http, "POST", "/topics/t", b"x")[0] == 201
             assert daemon.end() == 0
         if mounted.returncode == 0:
             subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from tests.daemons import Daemon, running
 from tests.e2e.held import asked, asked_json, publish, subscribe
+from tests.e2e.waiting import PATIENCE
 
-TRANSPORTS = ("stream", "sse", "iframe", "mixed", "websocket")
+TRANSPORTS = ("stream", "sse", "iframe", "multipart", "mixed", "websocket")
+ACKS = 200
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def test_every_transport(daemon: Daemon, transport: str) -> None:
     topic, name = f"consumed/{transport}", f"reader-{transport}"
     first = publish(daemon.http, topic, "one")
     publish(daemon.http, topic, "two")
-    target = f"/consumers/{name}?topic={topic}&since=first&transport={transport}"
+    target = f"/consumers/{name}?topic={topic}&since=first&transport={transport}&conflate=0"
     with subscribe(daemon.http, target, transport) as held:
         held.until_messages(2)
         publish(daemon.http, topic, "three")
@@ -74,6 +77,58 @@ def test_every_transport(daemon: Daemon, transport: str) -> None:
             assert other.payloads() == ["two", "three"]
             held.until_end() if transport != "websocket" else held.until_control("bye")
             assert held.controls("bye")[0]["reason"] == "replaced"
+
+
+def test_answered_is_kept(options: tuple[str, ...]) -> None:
+    """Of acknowledgements that come as fast as a client can send them, none that was answered is lost in a crash."""
+    with running(*options) as daemon:
+        positions = [publish(daemon.http, "a", str(number)) for number in range(ACKS)]
+        with connect(f"ws://{daemon.http}/consumers/c?topic=a&since=first", proxy=None) as socket:
+            for number, position in enumerate(positions):
+                socket.send(json.dumps({"ack": position, "ref": number}))
+            answered = -1
+            while answered < ACKS // 2:
+                heard = json.loads(socket.recv(PATIENCE))
+                if heard.get("comet") == "ok":
+                    assert heard["ref"] == answered + 1
+                    answered = heard["ref"]
+            daemon.end(signal.SIGKILL)
+    with running(*options) as daemon:
+        left = [message["id"] for message in poll(daemon, "c")]
+        assert positions.index(asked_json(daemon.http, "/consumers")["consumers"][0]["acked"]) >= answered
+        assert left == positions[ACKS - len(left) :]
+        assert len(left) < ACKS - answered
+
+
+def test_reader_that_comes_back(daemon: Daemon) -> None:
+    """A reader whose connection is lost in the middle is given the same messages, on any transport, without waiting for
+    the daemon to notice."""
+    positions = [publish(daemon.http, "back", str(number)) for number in range(5)]
+    query = "topic=back&since=first"
+    for transport in ("stream", "sse", "websocket", "poll"):
+        with subscribe(daemon.http, f"/consumers/back?{query}&transport={transport}", transport) as held:
+            held.until(lambda held: positions[-1] in json.dumps(held.objects), "the last")
+            held.reset()
+    assert ack(daemon, "back", positions[2]) == positions[2]
+    assert [message["id"] for message in poll(daemon, "back")] == positions[3:]
+
+
+def test_waiting_poll(daemon: Daemon) -> None:
+    """An idle poll is answered when something comes."""
+    poll(daemon, "idle", "&topic=idle")
+    with subscribe(daemon.http, "/consumers/idle?wait=20&transport=poll", "poll") as held:
+        position = publish(daemon.http, "idle", "now")
+        held.until(lambda held: position in json.dumps(held.objects), "the message")
+
+
+def test_many(daemon: Daemon) -> None:
+    """Many consumers are listed whole, and each has its own place."""
+    last = publish(daemon.http, "many", "x")
+    for number in range(500):
+        poll(daemon, f"many-{number}", "&topic=many&since=first" if number % 2 else "&topic=many")
+    listed = asked_json(daemon.http, f"/consumers?topic=many&id={last}&limit=10000")["consumers"]
+    assert len(listed) == 500
+    assert sum(each["has"] for each in listed) == 250
 
 
 @pytest.mark.parametrize("store", ["memory:", "sqlite:"])
