@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -88,10 +88,18 @@ class Port:
             continue
 
 
+class Connectable(Protocol):
+    """What there are connections to."""
+
+    @property
+    def factory(self) -> RespFactory:
+        """Makes them."""
+
+
 class Client:
     """One connection."""
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: Connectable) -> None:
         self.wire = Wire()  # type: ignore[no-untyped-call]
         self._protocol = port.factory.buildProtocol(None)
         self._protocol.makeConnection(self.wire)  # type: ignore[no-untyped-call]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -41,7 +41,11 @@ def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     boot = tmp_path / "boot_id"
     boot.write_text("first\n")
     monkeypatch.setattr(opening, "BOOT", boot)
-    return lambda: boot.write_text("second\n") and None
+
+    def restart() -> None:
+        boot.write_text("second\n")
+
+    return restart
 
 
 # -- the epoch --------------------------------------------------------------------------------------------------------
@@ -135,7 +139,7 @@ def cut(path: Path) -> None:
 def with_a_damaged_tail(path: Path) -> None:
     disk, _ = opened(path)
     disk.write(Group([message(1)]))
-    disk.connection.execute("UPDATE blocks SET body = body || x'00'")
+    disk.connection.execute("UPDATE blocks SET body = zeroblob(length(body))")
     disk.close()
 
 
@@ -165,7 +169,7 @@ def empty_inside(path: Path) -> None:
     disk.close()
 
 
-BAD = {
+BAD: dict[Callable[[Path], None], str] = {
     a_directory: "is a directory; name a file",
     garbage: "is no store of Comet",
     a_foreign_database: "belongs to another program; name another file",
@@ -244,7 +248,7 @@ def test_others_may_not_read_it(path: Path) -> None:
 
 
 @pytest.fixture
-def older(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def older(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of this version, for a Comet of the next, which has one table more."""
     disk, _ = opened(path)
     disk.write(Group([message(1)]))

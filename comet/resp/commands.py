@@ -36,9 +36,8 @@ Acknowledge = Callable[[Router, Draft, int], bytes]
 
 
 class Command(NamedTuple):
-    """One row. ``arity`` is as in Redis: the number of words, the name included; negative means at least so many. So are
-    ``keys``: which word is the first topic, which the last, and the step. ``late`` if it is answered in its turn only.
-    """
+    """One row. ``arity`` is as in Redis: the number of words, the name included; negative means at least so many.
+    ``keys`` too: which word is the first topic, which the last, the step. ``late`` if it is answered in its turn."""
 
     name: str
     arity: int
@@ -298,7 +297,7 @@ _XGROUP = _by_name(
 )
 
 _XINFO = _by_name(
-    Command("XINFO STREAM", -3, xinfo.stream, "XINFO STREAM topic"),
+    Command("XINFO STREAM", 3, xinfo.stream, "XINFO STREAM topic"),
     Command("XINFO GROUPS", 3, xinfo.groups, "XINFO GROUPS topic"),
 )
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -56,6 +55,11 @@ def _peer(address: IAddress) -> str:
     return "local" if host is None else f"{host}:{address.port}"
 
 
+def _ends_waiting(request: Request) -> bool:
+    """Whether a client says with ``request`` that it does not wait for its answers any longer."""
+    return not isinstance(request, CometError) and request[0].upper() in (b"RESET", b"QUIT")
+
+
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class RespProtocol(Protocol):
     """One connection. It is the producer of its own replies: who does not read them is not read from."""
@@ -67,8 +71,9 @@ class RespProtocol(Protocol):
         self._connections = connections
         self._parser = RequestParser(intake.max_payload)
         self._unread_bytes = 0
-        # Requests that were parsed and wait for their turn.
+        # Requests that were parsed and wait for their turn, and those that came behind them.
         self._backlog: Iterator[Request] | None = None
+        self._behind: list[Request] = []
         # Runs whose replies were not written yet.
         self._runs: deque[Run] = deque()
         self._waiting = 0
@@ -110,16 +115,17 @@ class RespProtocol(Protocol):
         requests = self._parser.feed(data)
         self._unread_bytes += len(data)
         if requests:
-            # Some transports deliver what they had read before they were paused.
-            self._backlog = iter(requests) if self._backlog is None else chain(self._backlog, requests)
+            if self._backlog is None:
+                self._backlog = iter(requests)
+            else:
+                self._queue(requests)
             self._proceed()
 
     def readConnectionLost(self) -> None:
         """The client has half-closed: no more commands, but it waits for the replies. One that waits for messages has
         gone, for all we know."""
         self._ended = True
-        if self._answering is not None:
-            self._answering.cancel()
+        self._wait_no_longer()
         if self._leaving and not self._open:
             self.transport.loseConnection()
         else:
@@ -187,8 +193,7 @@ class RespProtocol(Protocol):
     def finish(self) -> None:
         """Execute no more than what was read, wait for nothing, and close after the replies."""
         self._leaving = True
-        if self._answering is not None:
-            self._answering.cancel()
+        self._wait_no_longer()
         self._proceed()
 
     def look(self) -> None:
@@ -215,6 +220,13 @@ class RespProtocol(Protocol):
             self._pace()
             self._close_if_done()
 
+    def _queue(self, requests: Sequence[Request]) -> None:
+        """Have ``requests`` wait behind others: some transports deliver what they had read before they were paused, and
+        while a command waits for messages the socket is read on."""
+        self._behind += requests
+        if self._unread_bytes >= MOST_WAITING or any(map(_ends_waiting, requests)):
+            self._wait_no_longer()
+
     def _busy(self) -> bool:
         return self._late is not None or self._full()
 
@@ -229,7 +241,8 @@ class RespProtocol(Protocol):
         self._late = run.late
         self._intake.metrics.commands += run.count()
         if complete or session.ending is not Ending.NOT_YET:
-            self._backlog = None
+            behind, self._behind = self._behind, []
+            self._backlog = iter(behind) if behind and session.ending is Ending.NOT_YET else None
         if session.ending is Ending.AT_ONCE:
             # Nothing before it came from a publisher either: nothing of this run is published.
             self.abort()
@@ -295,13 +308,19 @@ class RespProtocol(Protocol):
         answering.addCallback(self._answer_late)
         answering.addErrback(lambda failure: _log.failure("answering a command failed", failure))
 
+    def _wait_no_longer(self) -> None:
+        """Have a command that waits for messages be answered as if its time were over."""
+        self._session.may_wait = not (self._ended or self._leaving)
+        if self._session.is_waiting and self._answering is not None:
+            self._answering.cancel()
+
     def _answer_failed(self, failure: Failure, request: Request) -> bytes | None:
         refusal = failure.value
         if not self._open:  # it was cancelled
             return None
-        if isinstance(refusal, CancelledError):
+        if isinstance(refusal, CancelledError) and not self._leaving:
             return NULL_ARRAY[self._session.version]
-        if isinstance(refusal, Draining):
+        if isinstance(refusal, (Draining, CancelledError)):  # not answered, so that it is tried again
             self._leaving = True
             self._backlog = None
             return None

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 
 from comet.errors import CometError, Draining, ProtocolViolation, shown
 from comet.message import Draft
@@ -114,10 +114,10 @@ def _executed_together(session: Session, commands: Sequence[Request], connection
 
 async def _execute_together(session: Session, commands: Sequence[Request], connection: Connection) -> bytes:
     runs = [Run(0) for _ in commands]
-    session.may_wait = False
+    may_wait, session.may_wait = session.may_wait, False
     for run, words in zip(runs, commands, strict=True):
         run.execute(session, iter((words,)))
-    session.may_wait = True
+    session.may_wait = may_wait
     await _publish_together(session, runs)
     return array([await _reply(session, run, connection) for run in runs])
 
@@ -144,12 +144,12 @@ async def _reply(session: Session, run: Run, connection: Connection) -> bytes:
     if run.late is None:
         return run.output
     try:
-        reply: bytes = await maybeDeferred(run.late.do, connection)
+        reply = run.late.do(connection)
+        return reply if isinstance(reply, bytes) else await reply
     except Draining:
         raise
     except CometError as refusal:
         return refused(session, refusal, run.late.request)
-    return reply
 
 
 def refused(session: Session, refusal: CometError, request: Request) -> bytes:

@@ -57,7 +57,8 @@ def fault(path: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         text = _BY_ERRNO.get(error.errno or 0, "{path} cannot be used: {what}")
         return text.format(path=path, what=error.strerror or error)
-    code = getattr(error, "sqlite_errorcode", 0)
+    # Without a code it is the module that fails, at a text that is none.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     text = _BY_CODE.get(code & 0xFF, "{path} cannot be used: {what}")
     return text.format(path=path, what="" if text is DAMAGED else f"{error} ({getattr(error, 'sqlite_errorname', '')})")
 

@@ -334,6 +334,22 @@ def test_the_end_of_the_daemon_is_no_reset() -> None:
         assert daemon.process.returncode == 0
 
 
+@pytest.mark.parametrize("name", ["ioredis", "redis3"])
+def test_a_hand_over(tmp_path: Path, name: str) -> None:
+    """When another daemon takes over, it soon has the same listeners."""
+    handover = ("--handover", str(tmp_path / "handover"))
+    with running(*handover) as old, node(split(old.tcp)[1], name, "news") as program:
+        program.until("ready")
+        publish(old.http, "news", "one")
+        program.until(["message", "news", "one"])
+        with running(*handover, "--replace") as new:
+            assert old.process.wait(PATIENCE) == 0
+            until(lambda: subscribers(new, "news"), "the client")
+            publish(new.http, "news", "two")
+            program.until(["message", "news", "two"])
+            assert new.end() == 0
+
+
 def test_over_a_unix_socket(tmp_path: Path) -> None:
     """A back end on the same machine can listen over a UNIX socket."""
     with running("--tcp", f"unix:{tmp_path}/tcp", anywhere=SOMEWHERE) as daemon:
