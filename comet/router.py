@@ -350,7 +350,8 @@ class Router:
 
     def next_turn(self) -> Deferred[None]:
         """Fire in the next turn of the reactor: for work that is more than one turn should do."""
-        return deferLater(self._clock, 0)
+        turn: Deferred[None] = deferLater(self._clock, 0)  # type: ignore[arg-type, unused-ignore]
+        return turn
 
     def age(self, subscription: Subscription) -> float:
         """For how many seconds the subscription has been open."""

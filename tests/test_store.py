@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
+from twisted.internet.task import deferLater
 
 from comet.config import Config
 from comet.interfaces import Store
@@ -128,3 +131,21 @@ async def test_durable_store_gives_back_what_it_has_kept(name: str, tmp_path: Pa
         assert list(kept.keys) == [Entry("news", "k", 1, now)]
         assert list(kept.records) == [Record("consumer", "a", b"2")]
         assert (kept.past.epoch, kept.past.end, kept.past.next_offset) == (first.past.epoch, 6, 7)
+
+
+@pytest.mark.parametrize("limit", [{"keep_bytes": 256 * 1024}, {"keep_seconds": 0.5}])
+@pytest_twisted.ensureDeferred
+async def test_limits_change_while_it_runs(limit: dict[str, Any], tmp_path: Path) -> None:
+    """What a reload says of how much is kept on disk takes effect by itself."""
+    setting = f"sqlite:{tmp_path / 'comet.db'}"
+    store = SqliteStore(Config(store=setting), Metrics(), reactor)
+    await store.start()
+    try:
+        for first in range(1, 4_000, 100):
+            await store.append([Message("news", b"x" * 1_000, "", time.time(), first + each) for each in range(100)])
+        assert store.archive.trimmed == 0
+        store.configure(Config(store=setting, **limit))
+        while not store.archive.trimmed:
+            await deferLater(reactor, 0.02)
+    finally:
+        await store.stop()
