@@ -84,6 +84,8 @@ PURE_FILES = (
     "hooks/signing.py",
     "logs/bursts.py",
     "logs/masks.py",
+    "resp/entries.py",
+    "resp/ids.py",
     "resp/replies.py",
     "resp/wire.py",
     "sending/wire.py",
