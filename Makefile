@@ -3,6 +3,7 @@
 # make docs  build the documentation into docs/_build
 # make browser rebuild the browser client in comet/static, and test it (the only thing that needs Node)
 # make browsers try the pages in Firefox and WebKit, too (the gate has Chromium)
+# make crash kill the daemon five hundred times, and see that nothing is lost (the gate does it some fifty times)
 # make bench measure the daemon beside its peers (half an hour; for less see bench/README.rst)
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ DOCS := docs/_build
 NODE := browser/node_modules/.package-lock.json
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint types unit docs browser browsers bench tools clean
+.PHONY: run test lint types unit docs browser browsers crash bench tools clean
 
 # What feeds the demos ends when the daemon has ended, however that was.
 run: $(VENV)/run.stamp
@@ -59,12 +60,15 @@ $(VENV)/test.stamp: setup.cfg pyproject.toml | $(VENV)/bin/pip
 	$(BIN)/pip install -q -e '.[test]'
 	@touch $@ $(VENV)/run.stamp
 
+crash: $(VENV)/test.stamp
+	CRASH_KILLS=$${CRASH_KILLS:-500} $(BIN)/pytest -q -s tests/crash/test_crash.py
+
 bench: $(VENV)/run.stamp
 	$(BIN)/python -m bench
 
 # What the tests drive from outside, and Debian's packages with it. Where something is missing and cannot be installed, its
 # tests fail and say so.
-TOOLS := redis-cli:redis-tools nc:netcat-openbsd curl:curl vmstat:procps tmux:tmux cc:build-essential \
+TOOLS := redis-cli:redis-tools nc:netcat-openbsd curl:curl sqlite3:sqlite3 vmstat:procps tmux:tmux cc:build-essential \
   chromium:chromium npm:npm systemd-analyze:systemd promtool:prometheus \
   nginx:nginx haproxy:haproxy apache2:apache2-bin varnishd:varnish squid:squid
 

@@ -27,7 +27,8 @@ static void handle_events(uint64_t until)
     static struct epoll_event events[512];
     uint64_t longest = slow ? SECOND / 200 : SECOND / 10;
     uint64_t wait = until > now ? until - now : 0;
-    int count = epoll_wait(poller, events, 512, (int)(((wait < longest ? wait : longest) + 999999) / 1000000));
+    struct timespec timeout = {.tv_nsec = (long)(wait < longest ? wait : longest)};
+    int count = epoll_pwait2(poller, events, 512, &timeout, NULL); /* milliseconds would be too coarse for a pace */
     for (int i = 0; i < count; i++) {
         struct connection *connection = events[i].data.ptr;
         now = clock_now();
@@ -124,7 +125,8 @@ static void prepare(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++)
         set_option(argv[i]);
-    if (size < HEAD || size > LARGEST || depth > DEPTH || window_size > IN_FLIGHT || topics < 1 || connections < 1)
+    if (size < HEAD || size > LARGEST || depth > DEPTH || window_size > IN_FLIGHT || topics < 1 || connections < 1
+        || burst < 1)
         fail("a value is out of range");
     choose_protocol();
     payload_prepare();

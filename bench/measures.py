@@ -44,6 +44,11 @@ def sample(processes: Iterable[int]) -> Sample:
 _SOCKET = re.compile(r"skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f(\d+),w(\d+)")
 
 
+def peak(process: int) -> int:
+    """Return the most bytes that ``process`` ever had resident."""
+    return _status(process, "VmHWM")
+
+
 def backlog(port: int) -> Backlog | None:
     """Return what the kernel holds of unsent data at the connections that ``port`` has accepted; None without ``ss``.
 
@@ -73,6 +78,10 @@ def _nanoseconds(task: Path) -> int:
 
 
 def _resident(process: int) -> int:
+    return _status(process, "VmRSS")
+
+
+def _status(process: int, name: str) -> int:
     status = (PROC / f"{process}/status").read_text()
-    match = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+    match = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
     return int(match[1]) * 1024 if match else 0

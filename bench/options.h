@@ -9,7 +9,7 @@
 
 static long port, publisher_port, poll_mode;
 static long subscribers = 1000, topics = 1, size = 100;
-static long window_size = 1, connections = 1, depth = 1, messages;
+static long window_size = 1, connections = 1, depth = 1, burst = 1, messages;
 static long slow, slow_ms = 20, stuck, small_buffer = 4096;
 static double rate, warm, run = 1, drain = 5;
 static const char *path = "/sub/", *query = "", *headers = "", *publish = "inline", *post_path = "/pub/";
@@ -26,7 +26,7 @@ static const struct option {
     {"query", NULL, NULL, &query},                   /* and then this */
     {"headers", NULL, NULL, &headers},               /* further header lines of a subscribe */
     {"poll", &poll_mode, NULL, NULL},                /* whether to poll */
-    {"publish", NULL, NULL, &publish},               /* inline, array or post */
+    {"publish", NULL, NULL, &publish},               /* inline, array, xadd or post */
     {"post_path", NULL, NULL, &post_path},           /* of a publish with post; the topic's number follows */
     {"subscribers", &subscribers, NULL, NULL},       /* subscriber i takes the topic i % topics */
     {"topics", &topics, NULL, NULL},
@@ -35,6 +35,7 @@ static const struct option {
     {"connections", &connections, NULL, NULL}, /* of publishers */
     {"depth", &depth, NULL, NULL},             /* publishes on a connection that are not acknowledged */
     {"rate", NULL, &rate, NULL},               /* messages per second; 0 is as fast as it goes */
+    {"burst", &burst, NULL, NULL},             /* how many are due at the same time, with a rate */
     {"messages", &messages, NULL, NULL},       /* publish so many, however long it takes; 0 is no such limit */
     {"warm", NULL, &warm, NULL},               /* how long to publish without measuring, */
     {"run", NULL, &run, NULL},                 /* then with, */

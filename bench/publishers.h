@@ -31,6 +31,12 @@ static int write_array(char *to, uint32_t topic)
     return sprintf(to, "*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%u\r\n$%ld\r\n", digits, topic, size);
 }
 
+static int write_xadd(char *to, uint32_t topic)
+{
+    int digits = snprintf(NULL, 0, "%u", topic);
+    return sprintf(to, "*5\r\n$4\r\nXADD\r\n$%d\r\n%u\r\n$1\r\n*\r\n$4\r\ndata\r\n$%ld\r\n", digits, topic, size);
+}
+
 static int write_post(char *to, uint32_t topic)
 {
     return sprintf(to,
@@ -39,14 +45,27 @@ static int write_post(char *to, uint32_t topic)
                    post_path, topic, size);
 }
 
-static size_t reply_size(const char *data, size_t length)
+static const char *reply_line_end(const char *data, size_t length, char expected)
 {
     const char *end = memchr(data, '\n', length);
-    if (end && *data != ':') {
+    if (end && *data != expected) {
         fprintf(stderr, "load: the server replies %.*s\n", (int)(end - data), data);
         exit(2);
     }
+    return end;
+}
+
+static size_t reply_size(const char *data, size_t length)
+{
+    const char *end = reply_line_end(data, length, ':');
     return end ? (size_t)(end + 1 - data) : 0;
+}
+
+static size_t bulk_reply_size(const char *data, size_t length)
+{
+    const char *end = reply_line_end(data, length, '$');
+    size_t whole = end ? (size_t)(end + 1 - data) + (size_t)atol(data + 1) + 2 : 0;
+    return whole <= length ? whole : 0;
 }
 
 static size_t post_reply_size(const char *data, size_t length)
@@ -63,6 +82,7 @@ static const struct protocol {
 } protocols[] = {
     {"inline", write_inline, "\r\n", reply_size},
     {"array", write_array, "\r\n", reply_size},
+    {"xadd", write_xadd, "\r\n", bulk_reply_size},
     {"post", write_post, "", post_reply_size},
 };
 
@@ -74,7 +94,7 @@ static void choose_protocol(void)
         if (!strcmp(publish, protocols[i].name))
             protocol = &protocols[i];
     if (!protocol)
-        fail("publish is inline, array or post");
+        fail("publish is inline, array, xadd or post");
 }
 
 static bool has_room(const struct publisher *publisher)
@@ -156,7 +176,8 @@ static void publish_all(uint64_t *due, uint32_t last)
         }
         full = 0;
         publish_next(publisher);
-        *due += rate > 0 ? (uint64_t)(SECOND / rate) : 0;
+        if (rate > 0 && published % (uint32_t)burst == 0)
+            *due += (uint64_t)(SECOND / rate * (double)burst);
     }
     for (long i = 0; i < connections; i++)
         if (!publisher_table[i].blocked)

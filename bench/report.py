@@ -23,10 +23,10 @@ class Run(NamedTuple):
     figures: dict[str, Any]
 
 
-def table(scenario: Scenario, runs: Sequence[Run]) -> Iterator[str]:
-    """Yield the lines of the table of ``scenario``; ``runs`` are of no other."""
+def table(scenario: Scenario, runs: Sequence[Run], against: Sequence[str] = AGAINST) -> Iterator[str]:
+    """Yield the lines of the table of ``scenario``; ``runs`` are of no other. Ratios are to the faces ``against``."""
     columns = (*scenario.columns, *FAULT_COLUMNS)
-    compared = _compared(scenario, runs)
+    compared = _compared(scenario, runs, against)
     faces = list(dict.fromkeys(run.face for run in runs))
     repetitions = max(run.repetition for run in runs) + 1
     titles = ["", *(column.title for column in columns), *(f"{column.title} / {to}" for column, to in compared)]
@@ -44,17 +44,17 @@ def table(scenario: Scenario, runs: Sequence[Run]) -> Iterator[str]:
     yield ""
 
 
-def faults(runs: Iterable[Run]) -> Iterator[str]:
-    """Yield a line for each run of Comet that lost something, or got something wrong."""
+def faults(runs: Iterable[Run], of: str = "comet") -> Iterator[str]:
+    """Yield a line for each run that lost something, or got something wrong, of the faces that begin with ``of``."""
     for run in runs:
         wrong = [f"{run.figures[name]} {name.replace('_', ' ')}" for name in FAULTS if run.figures[name]]
-        if wrong and run.face.startswith("comet"):
+        if wrong and run.face.startswith(of):
             yield f"{run.scenario}, {run.face}: {', '.join(wrong)}"
 
 
-def _compared(scenario: Scenario, runs: Sequence[Run]) -> list[tuple[Column, str]]:
+def _compared(scenario: Scenario, runs: Sequence[Run], against: Sequence[str]) -> list[tuple[Column, str]]:
     present = {run.face for run in runs}
-    return [(column, to) for column in scenario.columns if column.ratio for to in AGAINST if to in present]
+    return [(column, to) for column in scenario.columns if column.ratio for to in against if to in present]
 
 
 def _ratios(column: Column, of_face: Iterable[Run], runs: Iterable[Run], to: str) -> Iterator[float | None]:

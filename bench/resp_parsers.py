@@ -10,6 +10,7 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from typing import cast
 
 import hiredis
 from twisted.internet.defer import Deferred, succeed
@@ -17,8 +18,9 @@ from twisted.internet.testing import StringTransport
 
 from comet.message import Draft
 from comet.metrics import Metrics
-from comet.resp.protocol import RespFactory
+from comet.resp.factory import RespFactory
 from comet.resp.wire import RequestParser
+from comet.router import Router
 
 COMMANDS = 500
 ROUNDS = 200
@@ -81,7 +83,7 @@ def _hiredis(chunk: bytes) -> int:
 
 def _whole_way() -> Callable[[bytes], int]:
     publisher = _Nowhere()
-    protocol = RespFactory(publisher, SimpleNamespace(max_payload=MIB), Metrics()).buildProtocol(None)
+    protocol = RespFactory(cast(Router, publisher), SimpleNamespace(max_payload=MIB), Metrics()).buildProtocol(None)
     transport = StringTransport()
     protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
 

@@ -86,6 +86,7 @@ FACES: Mapping[str, Face] = {
     "node": Face("node", {"publish": "post"}),
     "comet": Face("comet", {**_SSE, "publish": "inline"}),
     "comet, arrays": Face("comet", {**_SSE, "publish": "array"}),
+    "comet, XADD": Face("comet", {**_SSE, "publish": "xadd"}),
     "comet, POST": Face("comet", {**_SSE, "publish": "post", "post_path": "/topics/"}),
     "comet, WebSocket": Face("comet", {"path": "/topics/", "headers": _WEBSOCKET, "publish": "inline"}),
     "comet, polls": Face("comet", {"path": "/topics/", "query": "?transport=poll", "poll": 1, "publish": "inline"}),

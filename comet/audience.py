@@ -44,12 +44,13 @@ class Key(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Interest:
     """What a subscriber asks for: the audience of ``key``, from ``since`` on, ``limit`` messages a page. ``wait`` is
-    how many seconds a one-shot answer may be held."""
+    how many seconds a one-shot answer may be held. Losses up to ``told`` are no news to who asks."""
 
     key: Key
     since: Since = "now"
     limit: int = 500
     wait: float = 0.0
+    told: int = 0
 
 
 class Subscription:
@@ -57,7 +58,7 @@ class Subscription:
 
     It is **live** while it has a ``row``, whose position is its cursor; otherwise it is **reading** from ``cursor``,
     after the ``replays`` that it asked for. Losses up to ``told`` are no news to the client, on the condition of
-    ``losses`` (see :class:`comet.log.Start`).
+    ``losses`` (see :class:`comet.log.Start`). The topics of one that is ``fixed`` cannot be changed.
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class Subscription:
         "born",
         "cursor",
         "deadline",
+        "fixed",
         "index",
         "limit",
         "losses",
@@ -90,6 +92,7 @@ class Subscription:
         self.row: Row | None = None
         self.index = 0
         self.queued = False
+        self.fixed = False
         self.deadline = 0
         self.born = 0.0
 

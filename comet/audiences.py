@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from comet.audience import Audience, Key
 from comet.interfaces import Clock
@@ -26,6 +26,20 @@ class Audiences:
 
     def __iter__(self) -> Iterator[Audience]:
         return iter(self._by_key.values())
+
+    @property
+    def topics(self) -> Collection[str]:
+        """The topics that are wanted by their names."""
+        return self._index.topics
+
+    @property
+    def wildcards(self) -> int:
+        """How many patterns with a wildcard are wanted."""
+        return self._index.wildcards
+
+    def named(self, topic: str) -> int:
+        """How many subscriptions want ``topic`` by its name."""
+        return sum(audience.size for audience in self._index.exactly(topic))
 
     def enter(self, key: Key) -> Audience:
         """Return the audience of ``key``, with one member more."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, dataclass, field, fields
+from ipaddress import ip_network
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from comet.errors import shown
@@ -83,9 +85,19 @@ def _origin(text: str) -> str:
 
 
 def _store(text: str) -> str:
-    if text not in STORES:
-        raise ValueError(f"choose one of {', '.join(STORES)}")
-    return text
+    if text == "memory:":
+        return text
+    path = text.removeprefix("sqlite:")
+    if path in ("", text) or not path.isprintable():
+        raise ValueError("write memory: or sqlite: and the path of a file, such as sqlite:/var/lib/comet/comet.db")
+    return f"sqlite:{Path(path).absolute()}"  # twistd changes its directory
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        raise ValueError("write an address or a network, such as 127.0.0.1 or 10.0.0.0/8") from None
 
 
 def _socket(text: str) -> str:
@@ -94,9 +106,7 @@ def _socket(text: str) -> str:
     return text
 
 
-STORES = ("memory:",)
-"""What ``store`` may be."""
-
+DURABILITIES = ("commit", "fsync")
 
 LOG_FORMATS = ("human", "json")
 LOG_LEVELS = ("debug", "info", "warn", "error")
@@ -140,6 +150,7 @@ HOST = Kind("host name", _host)
 ORIGIN = Kind("origin", _origin)
 STORE = Kind("URL", _store)
 SOCKET = Kind("socket", _socket)
+NETWORK = Kind("network", _network)
 
 
 def _one_of(choices: tuple[str, ...]) -> Kind:
@@ -231,8 +242,19 @@ class Config:
         (), "A web origin whose pages may use this daemon, beside its own, such as https://shop.example.", ORIGIN
     )
     store: str = _field(
-        "memory:", "Where messages are kept: memory: forgets them when the daemon stops.", STORE, live=False
+        "memory:",
+        "Where messages are kept: memory: forgets them when the daemon stops, sqlite:PATH keeps them in a file.",
+        STORE,
+        live=False,
     )
+    durability: str = _field(
+        "commit",
+        "What a stored message survives: the end of the process (commit), or of the power too (fsync, slower).",
+        _one_of(DURABILITIES),
+        live=False,
+    )
+    keep_seconds: float = _seconds_of(7 * 86_400.0, "How long a message is kept on disk.", 10 * 365 * 86_400)
+    keep_bytes: int = _size_of(4 * 1024**3, "How much is kept on disk.")
 
     retain_messages: int = _count_of(1000, "How many messages are kept per topic.")
     retain_seconds: float = _seconds_of(3600.0, "How long a message is kept.", 10 * 365 * 86_400)
@@ -245,9 +267,22 @@ class Config:
     max_head: int = _size_of(32 * 1024, "The largest request line with headers.")
     max_patterns: int = _count_of(100, "How many topics and patterns one subscription may name.")
     max_streams: int = _count_of(100_000, "How many held responses there may be at once.")
+    max_consumers: int = _count_of(10_000, "How many acknowledged consumers there may be.", 1_000_000)
     page_messages: int = _count_of(
         500, "How many messages an answer or a page holds at most, unless the request says limit.", LARGEST_LIMIT
     )
+
+    hook_private: tuple[str, ...] = _field(
+        (), "A network to which hooks may post although it is not public, such as 127.0.0.1 or 10.0.0.0/8.", NETWORK
+    )
+    hook_timeout: float = _seconds_of(
+        15.0, "How long one post of a hook may take, from looking up the name to the end of the answer."
+    )
+    hook_batch: int = _count_of(100, "How many messages one post of a hook holds at most.", LARGEST_LIMIT)
+    hook_backoff: float = _seconds_of(600.0, "The longest pause between two tries of a hook.")
+    hook_patience: float = _seconds_of(86_400.0, "How long a hook's posts may fail before it is parked.", 365 * 86_400)
+    hook_posts: int = _count_of(64, "How many posts of hooks may be under way at once.", 10_000)
+    max_hooks: int = _count_of(10_000, "How many hooks there may be.", 100_000)
 
     silence: float = _seconds_of(25.0, "The longest time without a byte on a stream: then a heartbeat is sent.")
     max_wait: float = _seconds_of(60.0, "The longest time that a poll may ask to be held.")

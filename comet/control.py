@@ -58,6 +58,10 @@ class Topics(NamedTuple):
         return _encode({"comet": "topics", "topics": self.patterns, **where})
 
 
+UNREADABLE = "store_failed"
+"""The reason of a ``bye`` to who asks for what cannot be read from disk."""
+
+
 class Bye(NamedTuple):
     """The stream ends; ``retry`` is how many milliseconds to wait before coming back."""
 

@@ -122,6 +122,41 @@ class NotFound(CometError):
     status = 404
 
 
+class BadName(CometError):
+    """The name cannot be that of a consumer."""
+
+    code = "bad_name"
+
+
+class BadAcknowledgement(CometError):
+    """The position that is acknowledged is none of this log."""
+
+    code = "bad_acknowledgement"
+    status = 409
+
+
+class ConsumerExists(CometError):
+    """There is a consumer of that name, for other topics or of another owner."""
+
+    code = "consumer_exists"
+    status = 409
+
+
+class UnknownConsumer(CometError):
+    """There is no consumer of that name."""
+
+    code = "unknown_consumer"
+    status = 404
+
+
+class TooManyConsumers(CometError):
+    """There are as many consumers as ``max-consumers`` allows."""
+
+    code = "too_many_consumers"
+    status = 503
+    retry = True
+
+
 class UnknownStream(CometError):
     """There is no open stream of that id."""
 
@@ -196,16 +231,72 @@ class Draining(CometError):
     retry = True
 
 
+class BadHook(CometError):
+    """The URL, the secret or the topics of a hook cannot be used."""
+
+    code = "bad_hook"
+
+
+class AddressRefused(CometError):
+    """A hook may not post to that address, which is not of the public internet."""
+
+    code = "address_refused"
+    status = 403
+
+
+class UnknownHook(CometError):
+    """There is no hook of that name."""
+
+    code = "unknown_hook"
+    status = 404
+
+
+class HookExists(CometError):
+    """There is a hook of that name already."""
+
+    code = "hook_exists"
+    status = 409
+
+
+class TooManyHooks(CometError):
+    """There are as many hooks as ``max-hooks`` allows."""
+
+    code = "too_many_hooks"
+    status = 429
+
+
+class CannotOpen(Exception):
+    """A store cannot be opened. No peer meets it: its text, one line with what to do, is for who starts the daemon."""
+
+
 class UnknownCommand(CometError):
     """RESP: there is no such command."""
 
     code = "unknown_command"
 
 
+class NoGroup(CometError):
+    """RESP: there is no group of that name for that topic."""
+
+    code = "no_group"
+
+
+class Replaced(CometError):
+    """RESP: another reader has come, and a group has one at a time."""
+
+    code = "replaced"
+
+
 class WrongArguments(CometError):
     """RESP: the command does not take these arguments."""
 
     code = "wrong_arguments"
+
+
+class SubscribedOnly(CometError):
+    """RESP2: a connection that has subscribed takes only commands that change that."""
+
+    code = "subscribed_only"
 
 
 class ProtocolViolation(CometError):

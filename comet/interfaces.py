@@ -7,8 +7,11 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from comet.config import Config
 from comet.control import Control, Open
+from comet.kept import Entry, Kept, Piece, Record
 from comet.message import Message, Page
+from comet.topics import Pattern
 
 
 class Call(Protocol):
@@ -28,18 +31,61 @@ class Clock(Protocol):
         """Call ``callable`` after ``delay`` seconds."""
 
 
+class Archive(Protocol):
+    """What a store keeps on disk, to be read when memory does not have it any more. Nothing here blocks the reactor.
+
+    All of it fails with :exc:`~comet.errors.StoreFailed` if the disk cannot be read.
+    """
+
+    @property
+    def trimmed(self) -> int:
+        """Everything up to this offset may be gone."""
+
+    def read(self, patterns: Sequence[Pattern], after: int, until: int, limit: int) -> Deferred[Piece]:
+        """Fire with the first messages of ``patterns`` after ``after`` and up to ``until``: at most ``limit``, and
+        about :data:`~comet.log.PAGE_BYTES` of payload. There may be none although ``until`` is not reached."""
+
+    def newest(self, patterns: Sequence[Pattern], after: int, until: int, limit: int) -> Deferred[Piece]:
+        """As ``read``, but only messages that are the newest of their topics (and none of a topic whose newest message
+        is after ``until``)."""
+
+    def before_newest(self, patterns: Sequence[Pattern], until: int, count: int) -> Deferred[int]:
+        """Fire with the offset after which exactly ``count`` messages of ``patterns`` follow up to ``until``; that
+        before the oldest of them if there are fewer, ``until`` if there is none."""
+
+    def count(self, topic: str) -> Deferred[int]:
+        """Fire with the number of messages of ``topic``."""
+
+
 class Store(Protocol):
-    """Keeps messages. The log asks it before anybody hears of a message."""
+    """Keeps messages, keys and records. The log asks it before anybody hears of a message."""
 
-    epoch: str
-    """The log's life: 8 to 32 hexadecimal digits. A store that forgets draws a new one at each start."""
+    @property
+    def archive(self) -> Archive | None:
+        """What is kept beyond memory, or None."""
 
-    def start(self) -> Deferred[Sequence[Message]]:
-        """Open, and give the messages that are kept, by rising offset (the newest may suffice)."""
+    @property
+    def trouble(self) -> str:
+        """Why messages could not be kept the last time, in a line for people; empty if they could. While there is
+        trouble each ``append``, of nothing too, tries anew."""
 
-    def append(self, messages: Sequence[Message]) -> Deferred[None]:
-        """Keep ``messages``, which follow all earlier ones. Fires in the order of the calls, once they are as safe as
-        this store makes them; fails with :exc:`~comet.errors.StoreFailed`, and then none of them is kept."""
+    def start(self, *, succeeding: bool = False) -> Deferred[Kept]:
+        """Open, and give what is kept. ``succeeding`` if another process has it open and stands still, to end once
+        this one serves. Fails with :exc:`~comet.errors.CannotOpen`, whose text is one line with what to do."""
+
+    def append(self, messages: Sequence[Message], keys: Sequence[Entry] = ()) -> Deferred[None]:
+        """Keep ``messages``, which follow all earlier ones, and the ``keys`` that some of them had. Fires in the order
+        of the calls (of ``put`` too), once they are as safe as this store makes them; fails with
+        :exc:`~comet.errors.StoreFailed`, and then none of them is kept."""
+
+    def put(self, record: Record) -> Deferred[None]:
+        """Keep ``record`` in the place of that of its kind and name, if there is one. Fires and fails as ``append``."""
+
+    def remove(self, kind: str, name: str) -> Deferred[None]:
+        """Forget a record. Fires and fails as ``append``."""
+
+    def configure(self, config: Config) -> None:
+        """Go by ``config`` from now on; see :class:`~comet.reloading.Part`."""
 
     def stop(self) -> Deferred[None]:
         """Close. What was appended before is kept."""
@@ -52,6 +98,11 @@ class Framing(Hashable, Protocol):
     @property
     def content_type(self) -> str:
         """What the response says it is."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the newest message, said once more, is a heartbeat: so in a format that has no ``beat``, and in which
+        that changes nothing."""
 
     def open(self, opening: Open) -> bytes:
         """The first bytes of a response's body."""

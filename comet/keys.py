@@ -7,19 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from msgspec import Struct
-
 from comet.errors import TooManyKeys
+from comet.kept import Entry
 from comet.message import Draft
-
-
-class Entry(Struct, frozen=True, gc=False, array_like=True):
-    """That ``key`` got ``offset`` in ``topic``, at ``time`` (seconds since 1970)."""
-
-    topic: str
-    key: str
-    offset: int
-    time: float
 
 
 class Keys:

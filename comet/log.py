@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from msgspec import Struct
-
 from comet.errors import BadSince, shown
+from comet.kept import Past
 from comet.message import Draft, Gap, Message, Position
 from comet.retained import Timeline, Topic, TopicTree
 from comet.topics import Pattern
@@ -43,19 +42,6 @@ class Retention(NamedTuple):
     bytes: int = 256 * 1024 * 1024
 
 
-class Past(Struct, frozen=True):
-    """What another log must know, beside the messages, to go on where this one stands: its ``epoch``, the offset of
-    its newest message and that of the next, the ``time`` of the newest, and what was lost: by topic that has messages
-    (``losses``), and of all other topics (``forgotten``)."""
-
-    epoch: str
-    end: int
-    next_offset: int
-    time: float
-    forgotten: int
-    losses: dict[str, int]
-
-
 Since = str | int | Position
 """Where a subscription starts: ``"now"``, ``"first"``, ``"last"``, the newest N, or after a position."""
 
@@ -76,7 +62,8 @@ def parse_since(text: str) -> Since:
 
 class Replay(NamedTuple):
     """History to read before a cursor: ``patterns`` after ``after`` up to ``until``. With ``newest`` only the newest
-    message of each topic: a snapshot. Losses up to ``told`` are no news, on the condition of :class:`Start`."""
+    message of each topic: a snapshot. With ``last`` only so many of the newest: ``after`` is to be found out. Losses up
+    to ``told`` are no news, on the condition of :class:`Start`."""
 
     patterns: tuple[Pattern, ...]
     after: int
@@ -84,11 +71,13 @@ class Replay(NamedTuple):
     newest: bool
     told: int = 0
     losses: int | None = None
+    last: int = 0
 
 
 class Start(NamedTuple):
     """Where a reader begins: everything after ``after``. Losses up to ``told`` are no news to it; ``gap`` is, at
-    once. With ``snapshot`` it begins with the newest message of each topic, and ``after`` is the end of the log.
+    once. With ``snapshot`` it begins with the newest message of each topic, and ``after`` is the end of the log; with
+    ``last`` with so many of the newest up to there.
 
     Who asks for what there is need not be told what was lost before, but must be if it goes while it is read: if
     ``losses`` is a number, ``told`` holds as long as the log's ``losses`` are that many.
@@ -99,6 +88,7 @@ class Start(NamedTuple):
     gap: Gap | None = None
     snapshot: bool = False
     losses: int | None = None
+    last: int = 0
 
 
 class Log:
@@ -164,12 +154,12 @@ class Log:
         while self.bytes > self._ceiling:
             self._lose_oldest()
 
-    def restore(self, messages: Sequence[Message]) -> None:
-        """Take in what a store has kept, by rising offset, before anything else. What was before may be lost."""
-        if messages:
-            self._topics.lose_all(messages[0].offset - 1)
-            self._time = messages[-1].time
-            self.extend(messages)
+    def restore(self, past: Past, messages: Iterable[Message]) -> None:
+        """Go on, before anything else, where a store's log stands. ``messages`` are its newest; what was before them is
+        not in memory."""
+        self._topics.lose_all(past.forgotten)
+        self.extend(messages)
+        self._stand(past)
 
     def past(self) -> Past:
         """Return what a log that takes this one's place must know."""
@@ -180,10 +170,12 @@ class Log:
         """Go on, before anything else, where another log stands. ``messages`` are what it has retained; some of them
         it may have lost since it gave them away, which ``past`` knows."""
         losses, forgotten = past.losses, past.forgotten
-        self.epoch = past.epoch
         self.extend(message for message in messages if message.offset > losses.get(message.topic, forgotten))
         self._topics.note_losses(forgotten, losses)
-        self.end, self._next, self._time = past.end, past.next_offset, past.time
+        self._stand(past)
+
+    def _stand(self, past: Past) -> None:
+        self.epoch, self.end, self._next, self._time = past.epoch, past.end, past.next_offset, past.time
 
     def after(self, offset: int, count: int) -> list[Message]:
         """The first ``count`` retained messages after ``offset``, of whichever topic."""
@@ -218,7 +210,8 @@ class Log:
         if since == "last":
             return Start(self.end, told=self._topics.forgotten, snapshot=True)
         if isinstance(since, int):
-            return Start(self._before_newest(patterns, since), told=self.lost(patterns, 0), losses=self.losses)
+            before, _ = self.before_newest(patterns, self.end, since)
+            return Start(before, told=self.lost(patterns, 0), losses=self.losses)
         assert isinstance(since, Position)
         if since.epoch != self.epoch:
             told = self.lost(patterns, 0)
@@ -230,6 +223,10 @@ class Log:
     def lost(self, patterns: Iterable[Pattern], after: int) -> int:
         """The highest offset, if above ``after``, of a message of ``patterns`` that may be gone; else ``after``."""
         return max(self._topics.lost(pattern, after) for pattern in patterns)
+
+    def has_lost(self, patterns: Iterable[Pattern], after: int) -> bool:
+        """Whether :meth:`lost` is above ``after``, which is found out sooner than what it is."""
+        return any(self._topics.has_lost(pattern, after) for pattern in patterns)
 
     def lost_newest(self, patterns: Iterable[Pattern], after: int) -> int:
         """As :meth:`lost`, for who wants only the newest message of each topic: that goes last, with its topic, and
@@ -266,8 +263,23 @@ class Log:
 
     def newest(self, patterns: Sequence[Pattern]) -> Message | None:
         """The newest retained message of ``patterns``, or None."""
-        messages, _ = self.read(patterns, self._before_newest(patterns, 1), 1)
+        messages, _ = self.read(patterns, self.before_newest(patterns, self.end, 1)[0], 1)
         return messages[0] if messages else None
+
+    def before_newest(self, patterns: Sequence[Pattern], until: int, count: int) -> tuple[int, int]:
+        """The offset after which exactly the newest ``count`` retained messages of ``patterns`` up to ``until`` follow
+        (``until`` if there is none), and how many these are: there may be fewer."""
+        if count == 0:
+            return until, 0
+        found: list[Message] = []
+        if not all(pattern.exact for pattern in patterns):
+            recent = islice(self._timeline.backwards(until), LOOK_BACK)
+            found = list(islice(_wanted(recent, patterns), count))
+        if len(found) < count:
+            topics = {id(topic): topic for pattern in patterns for topic in self._topics.matching(pattern)}
+            lasts = (message for topic in topics.values() for message in topic.last(count, until))
+            found = heapq.nlargest(count, lasts, key=_by_offset)
+        return (found[-1].offset - 1 if found else until), len(found)
 
     @property
     def topic_count(self) -> int:
@@ -295,20 +307,6 @@ class Log:
         topics = (self._topics.by_name.get(pattern.text) for pattern in patterns)
         lists = [topic.after(after, count) for topic in topics if topic is not None]
         return iter(lists[0]) if len(lists) == 1 else heapq.merge(*lists, key=_by_offset)
-
-    def _before_newest(self, patterns: Sequence[Pattern], count: int) -> int:
-        """The offset after which exactly the newest ``count`` messages of ``patterns`` follow."""
-        if count == 0:
-            return self.end
-        found: list[Message] = []
-        if not all(pattern.exact for pattern in patterns):
-            recent = islice(self._timeline.backwards(), LOOK_BACK)
-            found = list(islice(_wanted(recent, patterns), count))
-        if len(found) < count:
-            topics = {id(topic): topic for pattern in patterns for topic in self._topics.matching(pattern)}
-            lasts = (message for topic in topics.values() for message in topic.last(count))
-            found = heapq.nlargest(count, lasts, key=_by_offset)
-        return found[-1].offset - 1 if found else self.end
 
     def _lose(self, topic: Topic) -> None:
         message = topic.pop()

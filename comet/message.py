@@ -45,7 +45,7 @@ class Draft(Struct, frozen=True, gc=False):
     key: str = ""
 
 
-class Message(Struct, frozen=True, gc=False):
+class Message(Struct, frozen=True, gc=False, array_like=True):
     """A message of the log. ``time`` is in seconds since 1970; the epoch of its position is the log's."""
 
     topic: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -44,8 +44,12 @@ METRICS = (
     Metric("refused", "counter", "Requests and commands refused, by code.", "code"),
     Metric("commands", "counter", "RESP commands executed."),
     Metric("protocol_errors", "counter", "TCP connections closed for bytes that are not RESP."),
+    Metric("hook_posts", "counter", "Posts of hooks, by result: done or failed.", "result"),
+    Metric("acks", "counter", "Acknowledgements of consumers, hooks included, that were kept."),
+    Metric("consumers", "gauge", "Acknowledged consumers."),
+    Metric("hooks", "gauge", "Hooks, by state: live, behind, retrying, parked.", "state"),
     Metric("http_connections", "gauge", "Open HTTP connections, held responses and WebSockets included."),
-    Metric("tcp_connections", "gauge", "Open TCP publisher connections."),
+    Metric("tcp_connections", "gauge", "Open TCP connections, of publishers and back ends that listen."),
     Metric("subscriptions", "gauge", "Open subscriptions, by transport.", "transport"),
     Metric("live", "gauge", "Subscriptions that have everything and wait for news, by transport.", "transport"),
     Metric("reading", "gauge", "Subscriptions that are not live: behind, or being caught up."),
@@ -56,6 +60,11 @@ METRICS = (
     Metric("topics", "gauge", "Topics that have retained messages."),
     Metric("keys", "gauge", "Idempotency keys remembered."),
     Metric("flush_seconds", "histogram", "Seconds that the flush of a turn took: making blocks, and writing them."),
+    Metric("store_commits", "counter", "Transactions of the durable store."),
+    Metric("store_commit_seconds", "histogram", "Seconds that each of them took."),
+    Metric("store_bytes", "gauge", "Bytes that are in use in the file of the durable store."),
+    Metric("store_oldest_seconds", "gauge", "When its oldest message was published, in seconds since 1970; 0: none."),
+    Metric("store_trouble", "gauge", "1 while nothing can be stored, and so nothing published; else 0."),
     Metric("max_streams", "gauge", "Held responses that there may be at once."),
     Metric("reactor_lag", "gauge", "Seconds by which the last sweep of the router came late."),
     Metric("reactor_lag_max", "gauge", "Seconds by which the latest sweep of the last minute came late."),
@@ -69,6 +78,9 @@ METRICS = (
 
 FLUSH_BOUNDS = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds: a flush to one subscriber takes some 20 µs, one to 2,000 takes 10 ms."""
+
+COMMIT_BOUNDS = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Seconds: a commit of one message takes some 50 µs, one that waits for the disk (fsync) 300 µs and more."""
 
 PEAK_WINDOW = 60.0
 
@@ -131,19 +143,30 @@ class Metrics:
     stalled = 0
     intruded = 0
     heartbeats = 0
+    acks = 0
     commands = 0
     protocol_errors = 0
     http_connections = 0
     tcp_connections = 0
     reactor_lag = 0.0
+    store_commits = 0
+    store_bytes = 0
+    store_oldest_seconds = 0.0
+    store_trouble = 0
+    consumer_count: Callable[[], int] = int
+    """How many consumers there are, from whoever has them."""
+    hook_states: Callable[[], Mapping[str, int]] = dict
+    """How many hooks there are of each state, from whoever has them."""
 
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
         self._lags: deque[tuple[float, float]] = deque()
         self.subscribed: dict[str, int] = {}
         self.refused: dict[str, int] = {}
+        self.hook_posts: dict[str, int] = {}
         self.received_bytes = {HTTP: 0, TCP: 0}
         self.flush_seconds = Histogram(FLUSH_BOUNDS)
+        self.store_commit_seconds = Histogram(COMMIT_BOUNDS)
 
     def tally(self, transport: str) -> Tally:
         """What counts the subscriptions of ``transport``."""
@@ -158,6 +181,16 @@ class Metrics:
     def delivered_bytes(self) -> dict[str, int]:
         """Bytes written, by transport."""
         return {transport: tally.bytes for transport, tally in self._tallies.items()}
+
+    @property
+    def consumers(self) -> int:
+        """How many consumers there are."""
+        return self.consumer_count()
+
+    @property
+    def hooks(self) -> Mapping[str, int]:
+        """Hooks by state."""
+        return self.hook_states()
 
     @property
     def subscriptions(self) -> dict[str, int]:

@@ -1,26 +1,38 @@
 """Pages: how a reading subscription goes through the log.
 
 Each call reads the next page and moves the cursor behind it. A page is made once for all who ask for the same one
-within a turn: ten thousand clients that reconnect with the same few cursors cost a few reads.
+within a turn: ten thousand clients that reconnect with the same few cursors cost a few reads. A page that is on disk is
+not at hand at once: its readers are called again when it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+from twisted.python.failure import Failure
+
 from comet.audience import Key, Subscription
-from comet.log import Log, Replay
+from comet.history import Ask, History
+from comet.log import Replay
 from comet.message import Gap, Page
 from comet.metrics import Metrics
 
 REMEMBERED = 64
 """Pages that are kept for the turn. One can have a megabyte, if its messages are many and tiny."""
 
+Ready = Callable[[Subscription, Failure | None], None]
+
 
 class Pages:
-    """Reads pages of ``log``."""
+    """Reads pages of ``history``. ``ready`` is called with a subscription whose page is at hand now,
+    or cannot be read."""
 
-    def __init__(self, log: Log, metrics: Metrics) -> None:
-        self._log = log
+    def __init__(self, history: History, metrics: Metrics, ready: Ready) -> None:
+        self._log = history.log
+        self._history = history
         self._metrics = metrics
+        self._ready = ready
         self._made: dict[object, tuple[Page, bytes]] = {}
 
     def forget(self) -> None:
@@ -32,18 +44,24 @@ class Pages:
         """Whether there is a next page."""
         return subscription.cursor < self._log.end or bool(subscription.replays)
 
-    def next(self, key: Key, subscription: Subscription) -> tuple[Page, bytes]:
-        """Return the subscription's next page and its bytes, and move its cursor behind them."""
+    def next(self, key: Key, subscription: Subscription) -> tuple[Page, bytes] | None:
+        """Return the subscription's next page and its bytes, and move its cursor behind them; None if ``ready`` will be
+        called."""
         replay = subscription.replays[0] if subscription.replays else None
         told = self._told(subscription)
         asked = (key, subscription.limit, replay, subscription.cursor, told, self._log.end)
         made = self._made.get(asked)
         if made is None:
+            if replay is not None and replay.last:
+                self._look_back(subscription, replay)
+                return None
             page = (
                 self._cursor_page(key, subscription, told)
                 if replay is None
                 else self._replay_page(replay, subscription)
             )
+            if page is None:
+                return None
             made = page, key.framing.page(page) if page.messages or page.gap else b""
             if len(self._made) >= REMEMBERED:
                 self._made.clear()
@@ -81,28 +99,41 @@ class Pages:
         if page.gap is not None:
             subscription.told, subscription.losses = page.gap.until.offset, None
 
-    def _replay_page(self, replay: Replay, subscription: Subscription) -> Page:
+    def _replay_page(self, replay: Replay, subscription: Subscription) -> Page | None:
         log = self._log
-        if replay.newest:
-            told = max(replay.after, replay.told)
-            lost = min(log.lost_newest(replay.patterns, told), replay.until)
-            messages, reached = log.snapshot(replay, subscription.limit)
-        else:
-            told = max(replay.after, replay.told if replay.losses in (None, log.losses) else 0)
-            lost = min(log.lost(replay.patterns, told), replay.until)
-            messages, reached = log.read(replay.patterns, replay.after, subscription.limit)
-            messages = [message for message in messages if message.offset <= replay.until]
+        holds = replay.newest or replay.losses in (None, log.losses)
+        told = max(replay.after, replay.told if holds else 0)
+        ask = Ask(replay.patterns, replay.after, replay.until, subscription.limit, replay.newest)
+        piece = self._history.at_hand(ask, told)
+        if piece is None:
+            self._history.fetch(ask, partial(self._ready, subscription))
+            return None
+        lost = min(piece.trimmed, replay.until)
         gap = Gap(log.position(replay.after), log.position(lost)) if lost > told else None
         # The last page of a replay brings a reader to its cursor.
-        done = reached >= replay.until
-        return Page(messages, log.position(max(subscription.cursor, replay.until) if done else reached), gap)
+        done = piece.reached >= replay.until
+        reached = max(subscription.cursor, replay.until) if done else piece.reached
+        return Page(piece.messages, log.position(reached), gap)
 
-    def _cursor_page(self, key: Key, subscription: Subscription, told: int) -> Page:
+    def _cursor_page(self, key: Key, subscription: Subscription, told: int) -> Page | None:
         log, cursor = self._log, subscription.cursor
-        lost = (log.lost_newest if key.conflate else log.lost)(key.patterns, told)
-        gap = Gap(log.position(cursor), log.position(lost)) if lost > told else None
-        if key.conflate:
-            messages, reached = log.snapshot(Replay(key.patterns, cursor, log.end, newest=True), subscription.limit)
-        else:
-            messages, reached = log.read(key.patterns, cursor, subscription.limit)
-        return Page(messages, log.position(reached), gap)
+        ask = Ask(key.patterns, cursor, log.end, subscription.limit, key.conflate)
+        piece = self._history.at_hand(ask, told)
+        if piece is None:
+            self._history.fetch(ask, partial(self._ready, subscription))
+            return None
+        gap = Gap(log.position(cursor), log.position(piece.trimmed)) if piece.trimmed > told else None
+        return Page(piece.messages, log.position(piece.reached), gap)
+
+    def _look_back(self, subscription: Subscription, replay: Replay) -> None:
+        """Find out where the newest ``last`` messages of a replay begin."""
+
+        def found(after: int) -> None:
+            if replay in subscription.replays:
+                place = subscription.replays.index(replay)
+                known = (replay._replace(after=after, last=0),) if after < replay.until else ()
+                subscription.replays = (*subscription.replays[:place], *known, *subscription.replays[place + 1 :])
+            self._ready(subscription, None)
+
+        looking = self._history.before_newest(replay.patterns, replay.until, replay.last)
+        looking.addCallbacks(found, lambda failure: self._ready(subscription, failure))

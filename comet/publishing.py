@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, fail
 
 from comet.errors import CometError, StoreFailed
 from comet.interfaces import Store
+from comet.kept import Entry
 from comet.keys import Keys
 from comet.log import Log
 from comet.message import Draft, Message
@@ -75,7 +76,9 @@ class Publishing:
             return fail(error)
         self._metrics.repeated += len(drafts) - len(fresh)
         messages = self._log.number(fresh, now)
-        stored = self._store.append(messages)
+        stored = self._store.append(
+            messages, [Entry(m.topic, d.key, m.offset, now) for d, m in zip(fresh, messages, strict=True) if d.key]
+        )
         stored.addCallbacks(self._take_in, self._not_stored, callbackArgs=(messages,), errbackArgs=(fresh, upcoming))
         repeats = [(draft, offset) for draft, offset in zip(drafts, offsets, strict=True) if offset < upcoming]
         stored.addCallback(self._confirm, repeats)

@@ -12,13 +12,14 @@ The traps: a list with holes that keeps a gigabyte of them, because one quiet to
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
 
 from comet.message import Message
 from comet.topics import Pattern
 
 _offset = attrgetter("offset")
+_AFTER_ALL = 1 << 62
 _GONE = Message("", b"", "", 0.0, 0)
 
 
@@ -72,10 +73,13 @@ class Timeline:
             else:
                 yield from span.values()
 
-    def backwards(self) -> Iterator[Message]:
-        """Yield the messages from the newest on. Nothing may be removed meanwhile."""
-        for number in reversed(self._numbers):
-            yield from reversed(self._spans[number].values())
+    def backwards(self, until: int = _AFTER_ALL) -> Iterator[Message]:
+        """Yield the messages from the newest up to ``until`` on. Nothing may be removed meanwhile."""
+        last = until >> self.SPAN_BITS
+        for index in range(bisect_right(self._numbers, last) - 1, -1, -1):
+            number = self._numbers[index]
+            span = reversed(self._spans[number].values())
+            yield from span if number < last else (message for message in span if message.offset <= until)
 
 
 class Topic:
@@ -132,9 +136,10 @@ class Topic:
         first = bisect_right(messages, offset, lo=self._start, key=_offset)
         return messages[first : first + count]
 
-    def last(self, count: int) -> list[Message]:
-        """The newest ``count`` messages."""
-        return self._messages[max(self._start, len(self._messages) - count) :]
+    def last(self, count: int, until: int = _AFTER_ALL) -> list[Message]:
+        """The newest ``count`` messages up to ``until``."""
+        end = bisect_right(self._messages, until, lo=self._start, key=_offset)
+        return self._messages[max(self._start, end - count) : end]
 
 
 class TopicTree:
@@ -213,6 +218,19 @@ class TopicTree:
             return max(after, self.forgotten, *map(_worst_below, reached))
         return max(after, self.forgotten, *(place.trimmed for place in reached))
 
+    def has_lost(self, pattern: Pattern, after: int) -> bool:
+        """Whether :meth:`lost` is above ``after``; it stops looking at the first topic that says so."""
+        if self.root.worst <= after:
+            return False
+        if pattern.exact:
+            return self.lost(pattern, after) > after
+        if self.forgotten > after:
+            return True
+        reached = self._reached(pattern, after)
+        if pattern.segments[-1] == "**":
+            return any(_worst_below(place) > after for place in reached)
+        return any(place.trimmed > after for place in reached)
+
     def lost_newest(self, pattern: Pattern, after: int) -> int:
         """The highest offset, if above ``after``, of a topic of ``pattern`` that may be gone; else ``after``."""
         if pattern.exact and pattern.text in self.by_name:
@@ -223,14 +241,19 @@ class TopicTree:
         """Yield the places that the segments of ``pattern`` lead to, a final ``**`` not walked, leaving out those
         under which nothing above ``after`` was lost."""
         steps = pattern.segments[:-1] if pattern.segments[-1] == "**" else pattern.segments
-        places = [self.root]
+        places: Iterator[Topic] = iter((self.root,))
         for step in steps:
-            if step == "*":
-                places = [below for place in places for below in _children(place) if below.worst > after]
-            else:
-                found = (place.below.get(step) for place in places)
-                places = [below for below in found if below is not None and below.worst > after]
+            places = (below for below in _stepped(places, step) if below.worst > after)
         yield from places
+
+
+def _stepped(places: Iterable[Topic], step: str) -> Iterator[Topic]:
+    """Yield where the segment ``step`` of a pattern leads from each of ``places``."""
+    for place in places:
+        if step == "*":
+            yield from _children(place)
+        elif (below := place.below.get(step)) is not None:
+            yield below
 
 
 def _children(place: Topic) -> Iterator[Topic]:

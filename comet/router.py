@@ -1,36 +1,39 @@
 """The router: publish, subscribe, flush.
 
 What faces call. Publishing appends to the log (``publishing.py``); from there the messages come, in order, to the rows
-of the audiences that want them, flushed once per turn of the reactor (``turns.py``). There is no timer per client: one
-sweep finds heartbeats, waits that are over, and writes that stay stuck.
+of the audiences that want them, flushed once per turn of the reactor (``turns.py``). There is no timer per client, but
+one for all (``sweep.py``).
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from comet.audience import Interest, Subscription
 from comet.audiences import Audiences
 from comet.config import Config
-from comet.control import Bye, Open, Topics
-from comet.delivery import ONE_SHOT
+from comet.control import UNREADABLE, Bye, Open, Topics
 from comet.entrance import Entrance, Publish
-from comet.errors import Draining, TooManyStreams, UnknownStream, shown
-from comet.interfaces import Clock, Store, Writer
-from comet.keys import Entry, Keys
-from comet.log import Log, Past, Replay, Retention, Since
-from comet.message import Draft, Gap, Message, Page
+from comet.errors import Draining, StoreFailed, TooManyStreams, UnknownStream, shown
+from comet.history import History
+from comet.interfaces import Clock, Framing, Store, Writer
+from comet.kept import Kept
+from comet.keys import Keys
+from comet.log import Log, Replay, Retention, Since
+from comet.message import Draft, Gap, Page
 from comet.metrics import Metrics
 from comet.publishing import Publishing
+from comet.records import Records
+from comet.sweep import Sweep
 from comet.topics import Pattern
 from comet.turns import Turns, delivery_of
-from comet.waits import TICK
 
 LAST_TURNS = 100
 """Turns that are made at once when the daemon stops."""
@@ -51,39 +54,43 @@ class Router:
     ) -> None:
         self.config = config
         self.metrics = metrics
-        self.log = Log(store.epoch, Retention(config.retain_messages, config.retain_seconds, config.retain_bytes))
+        self.log = Log("", Retention(config.retain_messages, config.retain_seconds, config.retain_bytes))
         self.streams: dict[str, Subscription] = {}
         self.draining = False
         self.keys = Keys(config.key_window, config.max_keys)
-        # Streams that were open at this time were told this silence, or a longer one.
-        self._promised = (float("-inf"), 0.0)
         self._store = store
         self._clock = clock
         self._now = now
-        self._turns = Turns(self.log, self.streams, metrics, clock)
+        self.history = History(self.log, store.archive)
+        self.records = Records(store, lambda: self.stands_still)
+        self._turns = Turns(self.history, self.streams, metrics, clock, self._cannot_read)
         self._waits = self._turns.waits
         self._publishing = Publishing(self.log, store, self.keys, metrics, self._turns.hear)
-        self._sweeping = LoopingCall(self._sweep)
-        self._sweeping.clock = clock  # type: ignore[assignment, unused-ignore]
-        self._swept = 0.0
-        self._second_due = 0.0
-        self.each_second: list[Callable[[], None]] = []
+        self._sweep = Sweep(self._turns, config, metrics, clock, now)
+        self._sweep.each_tick += [self._expire, self.history.forget]
+        self.each_second = self._sweep.each_second
         """What else is to be done once a second."""
+        self.each_second += [self._retry_store]
         self._entrance = Entrance(self._publish)
         self._succeeded = False
 
     # -- its life ---------------------------------------------------------------------------------------------------
 
-    def start(self) -> Deferred[None]:
-        """Restore what the store has kept and begin to sweep. Fires when publishers and subscribers may come."""
-        started = self._store.start()
-        started.addCallback(self._started)
-        return started  # type: ignore[return-value]
+    def start(self, inherited: Kept | None = None) -> Deferred[None]:
+        """Go on with what the store has kept, or with what a predecessor leaves, and begin to sweep. Fires when
+        publishers and subscribers may come. Fails with :exc:`~comet.errors.CannotOpen`."""
+        started = self._store.start(succeeding=inherited is not None)
+        return started.addCallback(self._started, inherited)
 
-    def _started(self, messages: Sequence[Message]) -> None:
-        self.log.restore(messages)
-        self._swept = self._clock.seconds()
-        self._sweeping.start(TICK, now=False)
+    def _started(self, kept: Kept, inherited: Kept | None) -> None:
+        self.log.restore(kept.past, kept.messages)
+        self.keys.restore(kept.keys)
+        self.records.restore(kept.records)
+        if inherited is not None and not self.is_durable:
+            self.log.resume(inherited.past, inherited.messages)
+            self.keys.restore(inherited.keys)
+            self.records.restore(inherited.records)
+        self._sweep.start()
 
     def stop(self) -> Deferred[None]:
         """Tell every subscriber that the stream ends, refuse publishers, and close the store."""
@@ -94,8 +101,7 @@ class Router:
                 self._turns.run()
         for retry, subscription in self._retries(0 if self._succeeded else self.config.retry):
             self._say_bye(subscription, "shutdown", retry)
-        if self._sweeping.running:
-            self._sweeping.stop()
+        self._sweep.stop()
         return self._store.stop()
 
     def _retries(self, first: int) -> list[tuple[int, Subscription]]:
@@ -107,26 +113,29 @@ class Router:
 
     def configure(self, config: Config) -> None:
         """See :class:`~comet.reloading.Part`."""
-        self._promised = (self._now(), self._silence())
+        self._sweep.configure(config)
+        self._store.configure(config)
         self.config = config
         self.log.retain(Retention(config.retain_messages, config.retain_seconds, config.retain_bytes))
         self.keys.bound(config.key_window, config.max_keys)
 
-    def _silence(self) -> float:
-        """The silence to keep to. A longer one has to wait for the streams that were told a shorter: their clients
-        would take the daemon for dead, and come back all at once."""
-        since, promised = self._promised
-        oldest = next(iter(self.streams.values()), None)
-        if promised < self.config.silence and oldest is not None and oldest.born <= since:
-            return promised
-        return self.config.silence
+    def _expire(self) -> None:
+        now = self._now()
+        self.log.expire(now)
+        self.keys.expire(now)
+
+    def _retry_store(self) -> None:
+        """Find out whether a store that is in trouble can take messages again."""
+        if self._store.trouble:
+            self._store.append(()).addErrback(_expected)
 
     # -- its successor ----------------------------------------------------------------------------------------------
 
     def hold(self) -> Deferred[None]:
         """Let publishers wait. Fires once all that was published before is in the log, so that it stands still."""
         self._entrance.hold()
-        return self._store.append(())  # answered after everything that was appended before
+        # Answered after everything that was appended before, be it well or not.
+        return self._store.append(()).addErrback(_expected)
 
     def release(self) -> None:
         """Let publishers go on, in the order in which they came."""
@@ -137,12 +146,27 @@ class Router:
         self._succeeded = True
         self._entrance.lead_to(publish)
 
-    def resume(self, past: Past, messages: Iterable[Message], entries: Iterable[Entry]) -> None:
-        """Go on where another daemon stands, before the start."""
-        self.log.resume(past, messages)
-        self.keys.restore(entries)
+    @property
+    def stands_still(self) -> bool:
+        """Whether nothing may change here: a successor is taking over, or has, or the daemon stops."""
+        return not self._entrance.is_open
 
     # -- publishers -------------------------------------------------------------------------------------------------
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the store outlives the daemon."""
+        return self._store.archive is not None
+
+    @property
+    def store_name(self) -> str:
+        """Where messages are kept, as the setting says it."""
+        return self.config.store
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be published at the moment, in a line; empty if it can."""
+        return self._store.trouble
 
     @property
     def epoch(self) -> str:
@@ -190,20 +214,37 @@ class Router:
         self.streams[subscription.stream] = subscription
         counts = self.metrics.subscribed
         counts[interest.key.transport] = counts.get(interest.key.transport, 0) + 1
-        start = self.log.start(interest.since, interest.key.patterns)
-        subscription.cursor, subscription.told, subscription.losses = start.after, start.told, start.losses
-        if start.snapshot and self.log.end:
-            subscription.replays = (Replay(interest.key.patterns, 0, start.after, newest=True, told=start.told),)
+        start = self.history.start(interest.since, interest.key.patterns)
+        subscription.cursor, subscription.losses = start.after, start.losses
+        subscription.told = max(start.told, interest.told)
+        if (start.snapshot or start.last) and self.log.end:
+            replay = Replay(interest.key.patterns, 0, start.after, start.snapshot, told=start.told, last=start.last)
+            subscription.replays = (replay,)
         position = None if subscription.replays else self.log.position(start.after)
         opening = head + interest.key.framing.open(Open(subscription.stream, position, self.config.silence))
         if start.gap is not None:
             page, data = self._turns.pages.gap(audience.key, subscription, start.gap)
-        elif self._turns.pages.is_behind(subscription):
-            page, data = self._turns.next_page(subscription)
         else:
-            page, data = Page([], self.log.position(start.after)), b""
+            page, data = self._first_page(subscription)
         interest.key.delivery.spend_page(self._turns, subscription, opening + data, page)
         return subscription
+
+    def _first_page(self, subscription: Subscription) -> tuple[Page, bytes]:
+        """What a new subscription is given along with its opening: nothing yet, if that is on disk."""
+        made = self._turns.next_page(subscription) if self._turns.pages.is_behind(subscription) else None
+        return (Page([], self.log.position(subscription.cursor)), b"") if made is None else made
+
+    def _cannot_read(self, subscription: Subscription, failure: Failure) -> None:
+        """End a stream whose history is on a disk that fails: its client comes back, and resumes where it stands."""
+        if failure.check(StoreFailed):
+            self._log_.error("a stream ends: {reason}", reason=str(failure.value))
+        else:
+            self._log_.failure("a stream ends: its history could not be read", failure)
+        self._clock.callLater(0, self._end_unreadable, subscription)  # not before its head is written
+
+    def _end_unreadable(self, subscription: Subscription) -> None:
+        if subscription.audience is not None:
+            self.end(subscription, UNREADABLE)
 
     def check_room(self) -> None:
         """Raise :exc:`~comet.errors.TooManyStreams` or :exc:`~comet.errors.Draining` if ``subscribe`` would."""
@@ -234,8 +275,15 @@ class Router:
         except KeyError:
             raise UnknownStream(f"there is no open stream {shown(stream)}") from None
 
-    def change(self, subscription: Subscription, patterns: Sequence[Pattern], since: Since = "now") -> None:
-        """Make ``patterns`` those of an open stream. The stream says so in-band; from there on it carries them.
+    def change(
+        self,
+        subscription: Subscription,
+        patterns: Sequence[Pattern],
+        since: Since = "now",
+        framing: Framing | None = None,
+    ) -> None:
+        """Make ``patterns`` those of an open stream, and ``framing`` its own if one is given. The stream says so
+        in-band; from there on it carries them.
 
         Those that are new start at ``since``: what is older than the stream's own position comes first, as a replay.
         """
@@ -244,13 +292,14 @@ class Router:
         added = tuple(pattern for pattern in patterns if pattern not in old.key.patterns)
         self._turns.leave_row(subscription)
         subscription.replays = _narrowed(subscription.replays, patterns)
-        start = self.log.start(since, added) if added else None
-        self._turns.move(subscription, old.key._replace(patterns=tuple(patterns)))
+        start = self.history.start(since, added) if added else None
+        key = old.key._replace(patterns=tuple(patterns), framing=framing or old.key.framing)
+        self._turns.move(subscription, key)
         if start is not None and start.gap is not None:
             self._tell_gap(subscription, start.gap)
         cursor = subscription.cursor
-        if start is not None and start.snapshot:
-            replay = Replay(added, 0, cursor, newest=True, told=start.told)
+        if start is not None and (start.snapshot or start.last):
+            replay = Replay(added, 0, cursor, newest=start.snapshot, told=start.told, last=start.last)
             subscription.replays = (*subscription.replays, replay)
         elif start is not None and start.after < cursor:
             replay = Replay(added, start.after, cursor, newest=False, told=start.told, losses=start.losses)
@@ -288,49 +337,6 @@ class Router:
         """Whether what was written is not sent yet; the subscription's ``drained`` will be called."""
         return self._waits.is_stuck(subscription)
 
-    # -- the sweep --------------------------------------------------------------------------------------------------
-
-    def _sweep(self) -> None:
-        try:
-            self._look_around()
-        except Exception:  # a mistake of ours must not end heartbeats, expiry and waits for good
-            self._log_.failure("a sweep failed")
-
-    def _look_around(self) -> None:
-        now = self._clock.seconds()
-        self.metrics.note_lag(max(0.0, now - self._swept - TICK), now)
-        self._swept = now
-        wall = self._now()
-        self.log.expire(wall)
-        self.keys.expire(wall)
-        self._turns.pages.forget()
-        for subscription in self._waits.over():
-            delivery_of(subscription).wait_over(self._turns, subscription)
-        if now >= self._second_due:
-            # Half a tick early, or a sweep that comes a little early would put it off by a whole one.
-            self._second_due = max(self._second_due, now - TICK / 2) + 1
-            self._mark_beats(now)
-            self._abort_stuck()
-            for call in self.each_second:
-                call()
-
-    def _mark_beats(self, now: float) -> None:
-        quiet_since = now - self._silence()
-        for audience in self._turns.audiences:
-            if audience.wrote <= quiet_since and audience.rows and audience.key.delivery is not ONE_SHOT:
-                audience.wrote = now
-                for row in audience.rows:
-                    row.beat = True
-                self._turns.queue(audience)
-
-    def _abort_stuck(self) -> None:
-        for subscription in self._waits.stuck_for(self.config.stall):
-            self.metrics.stalled += 1
-            self._turns.detach(subscription)
-            subscription.writer.abort()
-        for writer in self._waits.ending_for(self.config.stall):
-            writer.abort()
-
     # -- what people ask --------------------------------------------------------------------------------------------
 
     @property
@@ -341,6 +347,11 @@ class Router:
     def time(self) -> float:
         """The wall clock's time, in seconds since 1970."""
         return self._now()
+
+    def next_turn(self) -> Deferred[None]:
+        """Fire in the next turn of the reactor: for work that is more than one turn should do."""
+        turn: Deferred[None] = deferLater(self._clock, 0)  # type: ignore[arg-type, unused-ignore]
+        return turn
 
     def age(self, subscription: Subscription) -> float:
         """For how many seconds the subscription has been open."""
@@ -363,6 +374,11 @@ class Router:
     def position_of(self, subscription: Subscription) -> int:
         """The offset up to which the subscription was given everything."""
         return self._turns.position_of(subscription)
+
+
+def _expected(failure: Failure) -> None:
+    """A store in trouble is told by its ``trouble``."""
+    failure.trap(StoreFailed)
 
 
 def _narrowed(replays: Sequence[Replay], patterns: Sequence[Pattern]) -> tuple[Replay, ...]:

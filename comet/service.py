@@ -24,20 +24,24 @@ from twisted.python.failure import Failure
 
 from comet import __version__
 from comet.config import Config
-from comet.errors import CometError
+from comet.consumers import Consumers
+from comet.errors import CannotOpen, CometError
 from comet.handover.adopting import Adopting
 from comet.handover.giving import Estate, Listening
 from comet.handover.late import LatecomersFactory
 from comet.handover.places import Start, addresses_of, find_predecessor
 from comet.handover.taking import CannotTakeOver, Inheritance, raw_address
+from comet.hooks.hooks import Hooks
 from comet.interfaces import Store
 from comet.listening import CannotListen, Face, Opened, faces, open_face
 from comet.logs.observer import Observer
 from comet.metrics import Metrics
+from comet.quiet import Quiet
 from comet.reloading import Reloading
-from comet.resp.protocol import RespFactory
+from comet.resp.factory import RespFactory
 from comet.router import Router
 from comet.store.memory import MemoryStore
+from comet.store.sqlite import SqliteStore
 from comet.systemd import ALIVE, READY, STOPPING, Notices, main_process, reloading
 from comet.web.site import CometSite, make_site
 
@@ -63,6 +67,8 @@ class Parts(NamedTuple):
     """What a daemon is made of."""
 
     router: Router
+    consumers: Consumers
+    hooks: Hooks
     site: CometSite
     publishers: RespFactory
     faces: Sequence[Face]
@@ -74,16 +80,19 @@ def make_daemon(config: Config, reactor: Any, start: Start = Start.AFRESH) -> Da
     """Wire a whole daemon. Raises :exc:`~comet.config.BadSetting` for an endpoint that is none."""
     metrics = Metrics()
     adopting = Adopting(reactor)
-    router = Router(config, open_store(config), metrics, reactor)
-    site = make_site(router, config, metrics, reactor)
-    publishers = RespFactory(router, config, metrics, site.access.refused)
-    return Daemon(Parts(router, site, publishers, tuple(faces(config, adopting)), adopting), reactor, start)
+    router = Router(config, open_store(config, metrics, reactor), metrics, reactor)
+    consumers = Consumers(router)
+    router.each_second.append(Quiet(router, consumers).each_second)
+    hooks = Hooks(router, consumers, reactor)
+    site = make_site(router, consumers, hooks, reactor)
+    publishers = RespFactory(router, config, metrics, site.access.refused, consumers)
+    parts = Parts(router, consumers, hooks, site, publishers, tuple(faces(config, adopting)), adopting)
+    return Daemon(parts, reactor, start)
 
 
-def open_store(config: Config) -> Store:
+def open_store(config: Config, metrics: Metrics, reactor: Any) -> Store:
     """Return the store that the settings name, not started yet."""
-    assert config.store == "memory:", config.store  # the one that Config lets pass
-    return MemoryStore()
+    return MemoryStore() if config.store == "memory:" else SqliteStore(config, metrics, reactor)
 
 
 class Daemon(Service):
@@ -139,22 +148,35 @@ class Daemon(Service):
         predecessor = find_predecessor(self._router.config, self._how)
         if predecessor is None:
             await self._router.start()
+            self._parts.consumers.start()
             await self._open(None)
+            self._parts.hooks.start()
         else:
             with predecessor:
                 inheritance = predecessor.inherit()
-                self._router.resume(inheritance.will.past, inheritance.messages, inheritance.keys)
-                await self._router.start()
+                await self._succeed(inheritance)
+                self._parts.consumers.start()
                 await self._open(inheritance)
                 inheritance.close()
                 late = predecessor.serve()
                 self._reactor.adoptStreamConnection(late.fileno(), late.family, LatecomersFactory(self._router))
-            _log.info("took over from the daemon that ran, with {count} messages", count=len(inheritance.messages))
+                self._parts.hooks.start()  # not before: the predecessor posts until it has given way
+            _log.info("took over from the daemon that ran, with {count} messages", count=self._router.log.count)
         for line in welcome(self._opened):
             _log.info("{line}", line=line)
         self._notices.tell(READY, main_process())
         if self._notices.interval:
             self._watchdog.start(self._notices.interval)
+
+    async def _succeed(self, inheritance: Inheritance) -> None:
+        """Go on where the predecessor stands, who keeps its messages in its memory, or where this daemon does."""
+        store = self._router.config.store
+        if inheritance.store != store:
+            raise CannotTakeOver(f"the daemon that runs keeps its messages in {inheritance.store}, not {store}")
+        await self._router.start(inheritance.kept)
+        past = self._router.log.past()
+        if (past.epoch, past.end) != (inheritance.kept.past.epoch, inheritance.kept.past.end):
+            raise CannotTakeOver(f"{store} is not where the daemon that runs stands; stop that one first")
 
     async def _open(self, inheritance: Inheritance | None) -> None:
         """Listen, as far as they go on the sockets of ``inheritance``. Nobody is accepted before the next turn of the
@@ -199,6 +221,7 @@ class Daemon(Service):
         await DeferredList([maybeDeferred(port.stopListening) for port in ports])
         self._parts.publishers.finish()
         self._parts.site.finish()
+        await self._parts.hooks.stop()
         await self._router.stop()
         await self._sent()
         if self._watchdog.running:
@@ -270,7 +293,7 @@ def end_cleanly(reactor: Any) -> None:
 
 def _told(failure: Failure) -> CannotStart:
     """Write what went wrong where a person sees it, and return what ends the process."""
-    if failure.check(CannotListen, CannotTakeOver, CometError, OSError):
+    if failure.check(CannotListen, CannotOpen, CannotTakeOver, CometError, OSError):
         text = " ".join(str(failure.value).split())
         _log.error("{text}", text=text)
     else:

@@ -9,10 +9,10 @@ wildcards a walk down a tree by segment whose result is remembered per topic.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
-from comet.errors import BadPattern, BadTopic, shown
+from comet.errors import BadPattern, BadTopic, TooManyPatterns, shown
 
 LONGEST = 255
 """Bytes of UTF-8 in a topic or a pattern."""
@@ -59,7 +59,7 @@ class Pattern(NamedTuple):
         fault = _fault(text)
         segments = tuple(text.split("/"))
         if fault is None and any("*" in segment and segment not in ("*", "**") for segment in segments):
-            fault = "'*' stands for a whole segment"
+            fault = "'*' stands for a whole segment, between slashes"
         if fault is None and "**" in segments[:-1]:
             fault = "'**' can only be the last segment"
         if fault is not None:
@@ -90,6 +90,14 @@ def parse_patterns(texts: Iterable[str]) -> tuple[Pattern, ...]:
     return patterns
 
 
+def patterns_of(texts: Iterable[str], most: int) -> tuple[Pattern, ...]:
+    """Return the patterns that ``texts`` spell, or raise if one is none, or if there are more than ``most``."""
+    texts = list(texts)
+    if len(texts) > most:
+        raise TooManyPatterns(f"{len(texts)} patterns in one subscription; at most {most} are allowed (max-patterns)")
+    return parse_patterns(texts)
+
+
 V = TypeVar("V", bound=Hashable)
 
 
@@ -116,6 +124,17 @@ class PatternIndex(Generic[V]):
         self._exact: dict[str, dict[V, None]] = {}
         self._root: _Node[V] = _Node()
         self._remembered: dict[str, tuple[V, ...]] = {}
+        self.wildcards = 0
+        """How many patterns with a wildcard there are."""
+
+    @property
+    def topics(self) -> Collection[str]:
+        """The exact patterns, of which each is a topic."""
+        return self._exact.keys()
+
+    def exactly(self, topic: str) -> Collection[V]:
+        """Return each value that was added under ``topic`` itself."""
+        return self._exact.get(topic, {}).keys()
 
     def add(self, pattern: Pattern, value: V) -> None:
         """Make ``value`` one of those that ``match`` gives for the topics of ``pattern``. Adding twice is once."""
@@ -125,6 +144,7 @@ class PatternIndex(Generic[V]):
             node = self._root
             for segment in pattern.segments:
                 node = node.below.setdefault(segment, _Node())
+            self.wildcards += not node.values
             node.values[value] = None
         self._forget(pattern)
 
@@ -141,7 +161,9 @@ class PatternIndex(Generic[V]):
                 if segment not in path[-1].below:
                     return
                 path.append(path[-1].below[segment])
-            path[-1].values.pop(value, None)
+            if value in path[-1].values:
+                del path[-1].values[value]
+                self.wildcards -= not path[-1].values
             for segment, node, parent in zip(reversed(pattern.segments), reversed(path), path[-2::-1], strict=False):
                 if not node.empty():
                     break

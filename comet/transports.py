@@ -26,6 +26,10 @@ BOUNDARY = secrets.token_hex(16)
 """What separates parts, drawn once per process: no payload can hold it by chance, and all streams share their bytes."""
 
 
+RESP = "resp"
+"""What the subscriptions of the TCP port are counted as. It has no row: no HTTP request can ask for it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
     """What a request may say about its framing. ``padding`` is None for the transport's own; ``retry`` is in ms."""

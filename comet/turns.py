@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 from msgspec import Struct
+from twisted.python.failure import Failure
 
 from comet.audience import NEWS, NEWS_BYTES, Audience, Block, Key, Row, Subscription, newest_per_topic, send_all
 from comet.audiences import Audiences
 from comet.control import Beat
 from comet.delivery import Delivery, Short
+from comet.history import History
 from comet.interfaces import Clock, Writer
-from comet.log import Log
 from comet.message import Message, Page
 from comet.metrics import Metrics
 from comet.pages import Pages
@@ -41,13 +42,22 @@ class Flush(Struct, frozen=True, gc=False):
 
 
 class Turns:
-    """Seats the subscriptions of ``streams``, and spends the log on them."""
+    """Seats the subscriptions of ``streams``, and spends the log on them. ``unreadable`` is told of one whose history
+    cannot be read from disk."""
 
-    def __init__(self, log: Log, streams: dict[str, Subscription], metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        history: History,
+        streams: dict[str, Subscription],
+        metrics: Metrics,
+        clock: Clock,
+        unreadable: Callable[[Subscription, Failure], None],
+    ) -> None:
         self.audiences = Audiences(metrics, clock)
-        self.pages = Pages(log, metrics)
+        self.pages = Pages(history, metrics, self._page_is_ready)
+        self._unreadable = unreadable
         self.waits = Waits(clock)
-        self._log = log
+        self._log = history.log
         self._streams = streams
         self._metrics = metrics
         self._clock = clock
@@ -123,6 +133,10 @@ class Turns:
 
     def empty_page(self, subscription: Subscription) -> Page:
         return Page([], self._log.position(self.position_of(subscription)))
+
+    def oldest(self) -> Subscription | None:
+        """The subscription that has been open for the longest time."""
+        return next(iter(self._streams.values()), None)
 
     # -- seats ------------------------------------------------------------------------------------------------------
 
@@ -298,7 +312,7 @@ class Turns:
     def _repeated(self, key: Key) -> bytes:
         """The newest message once more, for a format that cannot say that nothing happened (an image is shown again,
         which changes nothing)."""
-        newest = self._log.newest(key.patterns)
+        newest = self._log.newest(key.patterns) if key.framing.repeats else None
         if newest is None:
             return b""
         page = Page([newest], self._log.position(self._log.end))
@@ -322,15 +336,30 @@ class Turns:
         if subscription.audience is None or subscription.row is not None or self.waits.is_stuck(subscription):
             return
         if self.pages.is_behind(subscription):
-            page, data = self.next_page(subscription)
-            delivery_of(subscription).spend_page(self, subscription, data, page)
+            made = self.next_page(subscription)
+            if made is not None:
+                page, data = made
+                delivery_of(subscription).spend_page(self, subscription, data, page)
         else:
             self.proceed(subscription)
 
-    def next_page(self, subscription: Subscription) -> tuple[Page, bytes]:
+    def _page_is_ready(self, subscription: Subscription, failure: Failure | None) -> None:
+        """What a reader asked for is here from disk, or will not come."""
+        if subscription.audience is None or subscription.row is not None:
+            return
+        if failure is None:
+            self.proceed(subscription)
+        else:
+            self._unreadable(subscription, failure)
+
+    def next_page(self, subscription: Subscription) -> tuple[Page, bytes] | None:
+        """The next page of a reading subscription; None if it comes from disk, and the reader goes on by itself."""
         audience = subscription.audience
         assert audience is not None
-        page, data = self.pages.next(audience.key, subscription)
+        made = self.pages.next(audience.key, subscription)
+        if made is None:
+            return None
+        page, data = made
         framing = audience.key.framing.after(page)
         if framing is not audience.key.framing and framing != audience.key.framing:
             self.move(subscription, audience.key._replace(framing=framing))

@@ -15,11 +15,12 @@ from twisted.internet.task import Clock
 from comet.audience import Interest, Key, Subscription
 from comet.config import Config
 from comet.errors import StoreFailed
+from comet.kept import Entry, Kept, Past, Piece, Record
 from comet.log import Since
 from comet.message import Draft, Message, Position
 from comet.metrics import Metrics
 from comet.router import Router
-from comet.topics import parse_patterns
+from comet.topics import Pattern, parse_patterns
 from comet.transports import Wishes, named
 from tests.framing_readers import READERS, Object, Reader
 
@@ -177,26 +178,120 @@ class SocketWriter(FakeWriter):
             del self.kept[:sent]
 
 
-class FakeStore:
-    """Keeps nothing. While ``holds`` its answers wait for :meth:`release`; while ``fails`` it refuses."""
+class FakeArchive:
+    """Keeps everything in a list. While ``holds`` its answers wait for :meth:`release`; while ``fails`` it cannot
+    read."""
 
-    def __init__(self, kept: Sequence[Message] = ()) -> None:
-        self.epoch = EPOCH
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.trimmed = 0
+        self.holds = False
+        self.fails = False
+        self._held: deque[tuple[Deferred[Any], Callable[[], Any]]] = deque()
+
+    def trim(self, count: int) -> None:
+        """Lose the oldest ``count`` messages."""
+        if gone := self.messages[:count]:
+            self.trimmed = gone[-1].offset
+            del self.messages[:count]
+
+    def release(self) -> None:
+        """Answer what waits."""
+        while self._held:
+            deferred, work = self._held.popleft()
+            self._answer(deferred, work)
+
+    def read(self, patterns: Sequence[Pattern], after: int, until: int, limit: int) -> Deferred[Piece]:
+        return self._soon(lambda: self._piece(self._matching(patterns, after, until), until, limit))
+
+    def newest(self, patterns: Sequence[Pattern], after: int, until: int, limit: int) -> Deferred[Piece]:
+        def work() -> Piece:
+            newest = {message.topic: message for message in self.messages}
+            found = [each for each in self._matching(patterns, after, until) if newest[each.topic] is each]
+            return self._piece(found, until, limit)
+
+        return self._soon(work)
+
+    def before_newest(self, patterns: Sequence[Pattern], until: int, count: int) -> Deferred[int]:
+        def work() -> int:
+            found = self._matching(patterns, 0, until)[-count:] if count else []
+            return found[0].offset - 1 if found else until
+
+        return self._soon(work)
+
+    def count(self, topic: str) -> Deferred[int]:
+        return self._soon(lambda: sum(message.topic == topic for message in self.messages))
+
+    def _matching(self, patterns: Sequence[Pattern], after: int, until: int) -> list[Message]:
+        return [
+            message
+            for message in self.messages
+            if after < message.offset <= until and any(pattern.matches(message.topic) for pattern in patterns)
+        ]
+
+    def _piece(self, found: list[Message], until: int, limit: int) -> Piece:
+        if len(found) > limit:
+            return Piece(found[:limit], found[limit - 1].offset, self.trimmed)
+        return Piece(found, until, self.trimmed)
+
+    def _soon(self, work: Callable[[], Any]) -> Deferred[Any]:
+        deferred: Deferred[Any] = Deferred()
+        if self.holds:
+            self._held.append((deferred, work))
+        else:
+            self._answer(deferred, work)
+        return deferred
+
+    def _answer(self, deferred: Deferred[Any], work: Callable[[], Any]) -> None:
+        if self.fails:
+            deferred.errback(StoreFailed("the disk cannot be read"))
+        else:
+            deferred.callback(work())
+
+
+class FakeStore:
+    """Keeps nothing, unless it has an archive. While ``holds`` its answers wait for :meth:`release`; while ``fails`` it
+    refuses."""
+
+    def __init__(self, kept: Sequence[Message] = (), archive: FakeArchive | None = None) -> None:
+        self.archive = archive
         self.holds = False
         self.fails = False
         self.stopped = False
         self._kept = kept
         self._held: deque[tuple[Deferred[None], bool]] = deque()
 
-    def start(self) -> Deferred[Sequence[Message]]:
-        return succeed(self._kept)
+    @property
+    def trouble(self) -> str:
+        return "the disk is full" if self.fails else ""
 
-    def append(self, messages: Sequence[Message]) -> Deferred[None]:
+    def start(self, *, succeeding: bool = False) -> Deferred[Kept]:
+        newest = self._kept[-1] if self._kept else Message("", b"", "", 0.0, 0)
+        forgotten = self._kept[0].offset - 1 if self._kept else 0
+        past = Past(EPOCH, newest.offset, newest.offset + 1, newest.time, forgotten, {})
+        return succeed(Kept(past, self._kept))
+
+    def put(self, record: Record) -> Deferred[None]:
+        return self.append((Message("", b"", "", 0.0, 0),))
+
+    def remove(self, kind: str, name: str) -> Deferred[None]:
+        return self.append((Message("", b"", "", 0.0, 0),))
+
+    def append(self, messages: Sequence[Message], keys: Sequence[Entry] = ()) -> Deferred[None]:
         if self.holds or self._held:
             answer: Deferred[None] = Deferred()
             self._held.append((answer, self.fails and bool(messages)))
-            return answer
-        return fail(StoreFailed("the disk is full")) if self.fails and messages else succeed(None)
+            return answer.addCallback(self._keep, messages)
+        if self.fails and messages:
+            return fail(StoreFailed("the disk is full"))
+        return succeed(None).addCallback(self._keep, messages)
+
+    def _keep(self, _: None, messages: Sequence[Message]) -> None:
+        if self.archive is not None:
+            self.archive.messages += [message for message in messages if message.topic]
+
+    def configure(self, config: Config) -> None:
+        self.configured = config
 
     def stop(self) -> Deferred[None]:
         self.stopped = True
@@ -215,10 +310,10 @@ class FakeStore:
 class House:
     """A started router with all that it stands on, in memory."""
 
-    def __init__(self, kept: Sequence[Message] = (), **settings: Any) -> None:
+    def __init__(self, kept: Sequence[Message] = (), archive: FakeArchive | None = None, **settings: Any) -> None:
         self.clock = SteppingClock()
         self.clock.advance(1_000)
-        self.store = FakeStore(kept)
+        self.store = FakeStore(kept, archive)
         self.metrics = Metrics()
         self.router = Router(
             Config(**settings), self.store, self.metrics, self.clock, lambda: START + self.clock.seconds() - 1_000
@@ -269,7 +364,9 @@ class House:
             "stuck": router._waits._stuck,
             "waits": router._waits._polls,
             "pages": router._turns.pages._made,
-            "calls": [call for call in self.clock.getDelayedCalls() if call is not router._sweeping.call],
+            "pages on their way": router.history._waiting,
+            "pages from disk": router.history._fetched | router.history._earlier,
+            "calls": [call for call in self.clock.getDelayedCalls() if call is not router._sweep._looking.call],
         }
         return {name: value for name, value in found.items() if value}
 

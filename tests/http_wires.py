@@ -22,6 +22,8 @@ from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
 
 from comet.config import Config
+from comet.consumers import Consumers
+from comet.hooks.hooks import Hooks
 from comet.metrics import Metrics
 from comet.router import Router
 from comet.web.site import CometSite, make_site
@@ -306,7 +308,8 @@ def made(config: Config, store: FakeStore, metrics: Metrics, clock: Any) -> tupl
     """A started router, and the site before it."""
     router = Router(config, store, metrics, clock, clock.seconds)
     router.start()
-    return router, make_site(router, config, metrics, clock)
+    consumers = Consumers(router)
+    return router, make_site(router, consumers, Hooks(router, consumers, clock), clock)
 
 
 def left_behind(router: Router, site: CometSite) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from comet.client import Closed, Refused, TCPPublisher, Unreachable
 from comet.client.link import Link
 from comet.client.tcp import MOST, WINDOW, _endpoint
 from comet.config import Config
-from comet.resp.protocol import RespFactory
+from comet.resp.factory import RespFactory
 from tests.client_faces import result_of
 from tests.web_faces import Face
 

@@ -11,6 +11,7 @@ from twisted.internet.testing import StringTransport
 
 from comet.handover.frames import (
     LARGEST,
+    VERSION,
     Batch,
     Frame,
     FrameReader,
@@ -25,16 +26,15 @@ from comet.handover.frames import (
     encoded,
 )
 from comet.handover.giving import PATIENCE, Estate, is_trusted
-from comet.keys import Entry
-from comet.log import Past
+from comet.kept import Entry, Past, Record
 from comet.message import Draft, Message
 from tests.fakes import House
 
 FRAMES: list[Frame] = [
     Hello(1),
     Batch([Message("a", b"\0\xff", "image/png", 1.5, 1), Message("b/c", b"", "", 2.5, 3)]),
-    Known([Entry("a", "k", 1, 1.5)]),
-    Will(Past("5f0c1a2b", 3, 4, 2.5, 0, {"a": 1}), [("http", "tcp:7080")]),
+    Known([Entry("a", "k", 1, 1.5)], [Record("consumer", "billing", b"x")]),
+    Will(Past("5f0c1a2b", 3, 4, 2.5, 0, {"a": 1}), "memory:", [("http", "tcp:7080")]),
     Ready(),
     Yours(),
     Late(1, [Draft("a", b"x", "", "k")]),
@@ -100,7 +100,7 @@ class Silent(StringTransport):
         self.aborted = True
 
 
-@pytest.mark.parametrize("said", [b"", encoded(Hello(1))])
+@pytest.mark.parametrize("said", [b"", encoded(Hello(VERSION))])
 def test_who_goes_no_further_is_given_up(said: bytes) -> None:
     """A successor that stops in the middle is not waited for: it must not keep others from taking over."""
     house, wire = House(), Silent()

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from comet import log as log_module
 from comet.errors import BadSince
+from comet.kept import Past
 from comet.log import MESSAGE_BYTES, PAGE_BYTES, SCAN, Log, Replay, Retention, Since, Start, parse_since
 from comet.message import Draft, Gap, Message, Position
 from comet.topics import Pattern, parse_patterns
@@ -265,7 +266,7 @@ def test_expired_topic_that_comes_back_remembers_a_loss() -> None:
 def test_restored_messages_keep_their_offsets() -> None:
     """A log that takes in what a store has kept goes on numbering behind it, and in its time."""
     log = Log(EPOCH, Retention())
-    log.restore([Message("a", b"x", "", 900.0, 7), Message("b", b"y", "", 901.0, 9)])
+    log.restore(Past(EPOCH, 9, 10, 901.0, 6, {}), [Message("a", b"x", "", 900.0, 7), Message("b", b"y", "", 901.0, 9)])
     assert (log.end, log.next_offset, log.count) == (9, 10, 2)
     assert log.number([Draft("a", b"")], 500.0)[0].time == 901.0
 
@@ -274,7 +275,7 @@ def test_restored_messages_keep_their_offsets() -> None:
 def test_what_was_before_the_restored_may_be_lost(wish: str) -> None:
     """A reader from before what a store has kept is told of a gap, a later one is not."""
     log = Log(EPOCH, Retention())
-    log.restore([Message("a", b"x", "", 900.0, 7)])
+    log.restore(Past(EPOCH, 7, 8, 900.0, 6, {}), [Message("a", b"x", "", 900.0, 7)])
     log.extend(log.number([Draft("b", b"")], 1000.0))
     assert log.lost(parse_patterns([wish]), 3) == 6
     assert log.lost(parse_patterns([wish]), 6) == 6
@@ -283,7 +284,7 @@ def test_what_was_before_the_restored_may_be_lost(wish: str) -> None:
 def test_store_that_has_kept_everything_leaves_no_gap() -> None:
     """A store that still has the first message has lost none."""
     log = Log(EPOCH, Retention())
-    log.restore([Message("a", b"x", "", 900.0, 1)])
+    log.restore(Past(EPOCH, 1, 2, 900.0, 0, {}), [Message("a", b"x", "", 900.0, 1)])
     assert log.lost(parse_patterns(["**"]), 0) == 0
 
 

@@ -20,7 +20,7 @@ from comet import log
 from comet.config import Config, settings
 from comet.logs.observer import Observer
 from comet.reloading import Reloading
-from comet.resp.protocol import RespFactory
+from comet.resp.factory import RespFactory
 from comet.service import make_daemon
 from comet.sources import Sources
 from tests.http_wires import Face, Response, Wire, get, post, read_response, served, until
@@ -245,6 +245,15 @@ def access_log(daemon: Running) -> object:
     return len(lines)
 
 
+def max_consumers(daemon: Running) -> object:
+    return [daemon.get(f"/consumers/{name}?topic=a&wait=0").status for name in "abc"]
+
+
+def hooks(name: str) -> Callable[[Running], object]:
+    """What hooks look up each time that they need it."""
+    return lambda daemon: getattr(daemon.router.config, name)
+
+
 LOOKS = {
     "host": Look("[]", "['a.example']", host),
     "origin": Look("[]", "['https://a.example']", origin),
@@ -259,6 +268,13 @@ LOOKS = {
     "max-patterns": Look("1", "2", max_patterns),
     "max-streams": Look("2", "1", max_streams),
     "page-messages": Look("4", "3", page_messages),
+    "max-consumers": Look("1", "2", max_consumers),
+    "max-hooks": Look("1", "2", hooks("max_hooks")),
+    "hook-timeout": Look("9", "8", hooks("hook_timeout")),
+    "hook-batch": Look("9", "8", hooks("hook_batch")),
+    "hook-backoff": Look("9", "8", hooks("hook_backoff")),
+    "hook-patience": Look("9", "8", hooks("hook_patience")),
+    "hook-posts": Look("9", "8", hooks("hook_posts")),
     "silence": Look("25", "3", silence),
     "max-wait": Look("60", "10", max_wait),
     "retry": Look("2000", "3000", retry),
@@ -272,7 +288,7 @@ LOOKS = {
     "access-log": Look("'refused'", "'none'", access_log),
 }
 
-ELSEWHERE = {"send-buffer", "drain"}
+ELSEWHERE = {"send-buffer", "drain", "hook-private", "keep-seconds", "keep-bytes"}
 """Settings that are looked at in tests of their own."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
@@ -13,6 +14,8 @@ from comet.message import Draft
 from comet.metrics import Metrics
 from comet.resp.commands import COMMANDS, Answer, command_named
 from comet.resp.session import Ending, Intake, Session
+from comet.resp.subscribing import Connection
+from comet.router import Router
 
 
 class Everyone:
@@ -29,7 +32,7 @@ class Everyone:
 
 @pytest.fixture
 def session() -> Session:
-    return Session(Intake(Everyone(), 10, Metrics()), "192.0.2.1:4711")
+    return Session(Intake(cast(Router, Everyone()), 10, Metrics()), "192.0.2.1:4711")
 
 
 def executed(session: Session, *words: bytes) -> Answer:
@@ -46,7 +49,7 @@ def acknowledged(session: Session, *words: bytes) -> bytes:
     acknowledge = command_named(words[0]).acknowledge
     assert isinstance(draft, Draft)
     assert acknowledge is not None
-    return acknowledge(session.intake.publisher, draft, 7)
+    return acknowledge(session.intake.router, draft, 7)
 
 
 def test_publish_takes_a_topic_and_a_payload(session: Session) -> None:
@@ -119,8 +122,8 @@ def test_what_is_refused(session: Session, kind: type[CometError], words: tuple[
 
 def test_an_error_says_what_to_do(session: Session) -> None:
     """An error shows the value and the way out."""
-    with pytest.raises(UnknownCommand, match=r"'subscribe' here; subscribe over HTTP: GET /topics/"):
-        executed(session, b"subscribe", b"news")
+    with pytest.raises(UnknownCommand, match=r"'ssubscribe' here; there are no shards, so SUBSCRIBE does it"):
+        executed(session, b"ssubscribe", b"news")
     with pytest.raises(Wrong, match=r"PUBLISH: 1 arguments, where 2 are wanted \(PUBLISH topic payload"):
         executed(session, b"PUBLISH", b"news")
 
@@ -155,7 +158,6 @@ ANSWERS = [
     ((b"CLIENT", b"GETNAME"), b"$-1\r\n"),
     ((b"client", b"id"), b":1\r\n"),
     ((b"CLIENT", b"LIST"), b"$38\r\nid=1 addr=192.0.2.1:4711 name= resp=2\n\r\n"),
-    ((b"RESET",), b"+RESET\r\n"),
     ((b"QUIT",), b"+OK\r\n"),
     ((b"COMMAND", b"COUNT"), b":%d\r\n" % len(COMMANDS)),
 ]
@@ -177,8 +179,10 @@ def test_reset_forgets(session: Session) -> None:
     """RESET makes a pooled connection as new."""
     executed(session, b"HELLO", b"3", b"SETNAME", b"me")
     executed(session, b"MULTI")
-    executed(session, b"RESET")
-    assert (session.version, session.name, session.transaction) == (2, b"", None)
+    forget = executed(session, b"RESET")
+    assert callable(forget)
+    assert forget(cast(Connection, None)) == b"+RESET\r\n"
+    assert (session.version, session.name, session.mode) == (2, b"", None)
     executed(session, b"HELLO", b"3")
     assert executed(session, b"CLIENT", b"GETNAME") == b"_\r\n"
 

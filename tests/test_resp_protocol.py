@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
@@ -19,7 +20,10 @@ from comet.errors import Draining, StoreFailed
 from comet.message import Draft
 from comet.metrics import Metrics
 from comet.resp import protocol as module
-from comet.resp.protocol import RespFactory, RespProtocol
+from comet.resp import runs
+from comet.resp.factory import RespFactory
+from comet.resp.protocol import RespProtocol
+from comet.router import Router
 
 
 class Store:
@@ -88,7 +92,7 @@ class Connection:
     def __init__(self) -> None:
         self.store = Store()
         self.metrics = Metrics()
-        self.factory = RespFactory(self.store, SimpleNamespace(max_payload=1000), self.metrics)
+        self.factory = RespFactory(cast(Router, self.store), SimpleNamespace(max_payload=1000), self.metrics)
         self.protocol: RespProtocol = self.factory.buildProtocol(None)
         self.wire = Wire()  # type: ignore[no-untyped-call]
         self.protocol.makeConnection(self.wire)  # type: ignore[no-untyped-call]
@@ -232,7 +236,7 @@ def test_long_replies_wait_until_they_are_read(connection: Connection) -> None:
     """Thousands of short commands with long replies take no more memory than the publisher reads."""
     connection.wire.full = True
     replies = connection.send(b"COMMAND\n" * 8000)
-    assert len(replies) < 2 * module.MOST_REPLIES
+    assert len(replies) < 2 * runs.MOST_REPLIES
     total = 0
     while replies:
         total += len(replies)

@@ -12,7 +12,7 @@ from comet.audience import Interest, Key
 from comet.config import Config
 from comet.message import Position
 from comet.metrics import Metrics
-from comet.resp.protocol import RespFactory
+from comet.resp.factory import RespFactory
 from comet.router import Router
 from comet.store.memory import MemoryStore
 from comet.topics import parse_patterns

@@ -47,7 +47,7 @@ def test_the_bytes_of_a_transaction_are_bounded() -> None:
     payload = b"x" * 1000
     with pytest.raises(PayloadTooLarge):
         for _ in range(67):
-            assert transaction.add([payload], 10) == b"+QUEUED\r\n"
+            assert transaction.instead("PING", [payload], 10) == b"+QUEUED\r\n"
     assert len(transaction.commands) == 65
 
 
@@ -56,5 +56,5 @@ def test_the_commands_of_a_transaction_are_bounded() -> None:
     transaction = Transaction()
     with pytest.raises(PayloadTooLarge):
         for _ in range(module.MOST_QUEUED + 1):
-            transaction.add([b"PING"], 10)
+            transaction.instead("PING", [b"PING"], 10)
     assert len(transaction.commands) == module.MOST_QUEUED

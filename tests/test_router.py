@@ -411,7 +411,7 @@ def test_poll_whose_wait_ends_before_the_flush_loses_nothing(house: House) -> No
     house.wait(0.75)
     house.clock.rightNow += 0.5
     house.publish_only(("news", "one"))
-    house.router._sweep()
+    house.router._sweep.look()
     house.turn()
     answer = subscriber.read()
     again = Subscriber(house, "news", transport="poll", since=Position(EPOCH, offset_of(answer[-1]["next"])))

@@ -25,7 +25,7 @@ from comet.errors import StoreFailed
 from comet.log import MESSAGE_BYTES, Since
 from comet.message import Draft, Message, Position
 from comet.topics import Pattern, parse_patterns
-from tests.fakes import EPOCH, FakeWriter, House, SocketWriter, Subscriber
+from tests.fakes import EPOCH, FakeArchive, FakeWriter, House, SocketWriter, Subscriber
 from tests.framing_readers import Object
 
 TOPICS = ("a", "b", "a/b", "a/c")
@@ -198,8 +198,9 @@ class Client:
 class RouterMachine(RuleBasedStateMachine):
     """The rules of what can happen."""
 
-    def __init__(self) -> None:
+    def __init__(self, archive: FakeArchive | None = None) -> None:
         super().__init__()
+        self.archive = archive
         self.patched = pytest.MonkeyPatch()
         for module, name, value in (
             (comet.audience, "ROW", 2),
@@ -213,7 +214,12 @@ class RouterMachine(RuleBasedStateMachine):
         ):
             self.patched.setattr(module, name, value)
         self.house = House(
-            retain_messages=6, retain_seconds=30.0, retain_bytes=25 * MESSAGE_BYTES, silence=5.0, stall=20.0
+            archive=self.archive,
+            retain_messages=6,
+            retain_seconds=30.0,
+            retain_bytes=25 * MESSAGE_BYTES,
+            silence=5.0,
+            stall=20.0,
         )
         self.history: dict[int, Message] = {}
         self.clients: list[Client] = []
@@ -436,7 +442,7 @@ class RouterMachine(RuleBasedStateMachine):
         self.house.turn()
         self.house.wait(4)
         assert self.house.left_behind() == {}
-        assert [call.func for call in self.house.clock.getDelayedCalls()] == [self.house.router._sweeping]
+        assert [call.func for call in self.house.clock.getDelayedCalls()] == [self.house.router._sweep._looking]
 
 
 def _writer(kind: str) -> FakeWriter:
@@ -449,5 +455,39 @@ def _wanted(message: Message, patterns: Iterable[Pattern]) -> bool:
     return any(pattern.matches(message.topic) for pattern in patterns)
 
 
+class ArchiveMachine(RouterMachine):
+    """The same with a store that has more than memory: what memory has lost comes from disk, when it pleases."""
+
+    archive: FakeArchive
+
+    def __init__(self) -> None:
+        super().__init__(FakeArchive())
+
+    def retained(self) -> set[int]:
+        return {message.offset for message in self.archive.messages}
+
+    @rule(count=st.integers(1, 12))
+    def disk_is_trimmed(self, count: int) -> None:
+        # Not beyond what memory has: the model knows one set of what is retained.
+        in_memory = self.house.router.log.after(0, 1)
+        whole = [message for message in self.archive.messages if in_memory and message.offset < in_memory[0].offset]
+        self.archive.trim(min(count, len(whole)))
+
+    @rule(holds=st.booleans())
+    def disk_changes_its_mind(self, holds: bool) -> None:
+        self.archive.holds = holds
+
+    @rule()
+    def disk_answers(self) -> None:
+        self.archive.release()
+
+    def _settle(self) -> None:
+        self.archive.holds = False
+        self.archive.release()
+        super()._settle()
+
+
 TestRouterModel = RouterMachine.TestCase
 TestRouterModel.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestArchiveModel = ArchiveMachine.TestCase
+TestArchiveModel.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)

@@ -97,12 +97,12 @@ import sys
 from twisted.internet.task import deferLater
 from twisted.scripts import twistd
 import comet.service
-from comet.errors import StoreFailed
+from comet.errors import CannotOpen
 
 class Store:
-    epoch = "00000000"
+    archive = None
 
-    def start(self):
+    def start(self, succeeding):
         from twisted.internet import reactor
         return deferLater(reactor, 0.01, self.fail)
 
@@ -113,7 +113,7 @@ class Store:
         from twisted.internet.defer import succeed
         return succeed(None)
 
-comet.service.open_store = lambda config: Store()
+comet.service.open_store = lambda config, metrics, reactor: Store()
 sys.argv[:] = ["twistd", "-n", "--pidfile=", "comet", *sys.argv[1:]]
 twistd.run()
 """
@@ -121,7 +121,7 @@ twistd.run()
 
 def test_late_failure() -> None:
     """A store that fails when the reactor runs already ends the daemon with one line and exit code 1 all the same."""
-    ended = command("-c", LATE.format(error="StoreFailed('the file is not a database')"), *ANYWHERE)
+    ended = command("-c", LATE.format(error="CannotOpen('the file is not a database')"), *ANYWHERE)
     assert (ended.code, ended.err) == (1, "comet: the file is not a database\n")
     assert "Traceback" not in ended.out
 

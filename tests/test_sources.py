@@ -259,7 +259,8 @@ def some(setting: Setting) -> st.SearchStrategy[Any]:
     default = setting.default
     if setting.repeats:
         texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=10)
-        unlike = {"host": st.just("a.example"), "origin": st.just("http://[::1]:1")}.get(setting.name, texts)
+        known = {"host": "a.example", "origin": "http://[::1]:1", "hook-private": "10.0.0.0/8"}
+        unlike = st.just(known[setting.name]) if setting.name in known else texts
         return st.lists(unlike.filter(str.isprintable), min_size=1, max_size=3).map(tuple)
     if isinstance(default, int | float) and not isinstance(default, bool):
         least, most = (round(bound * 1000) for bound in setting.range)

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from comet import __version__
-from comet.web.api import LARGEST_LIMIT
+from comet.web.query import LARGEST_LIMIT
 from tests.web_faces import Face, Wire
 
 

@@ -33,11 +33,11 @@ def handshake(*further: bytes, without: bytes = b"-") -> bytes:
 class Client:
     """A client that has shaken hands; frames are read and written by wsproto, from the other side."""
 
-    def __init__(self, face: Face, ahead: bytes = b"") -> None:
+    def __init__(self, face: Face, ahead: bytes = b"", target: bytes = b"/topics/news") -> None:
         self.face = face
         self.frames = FrameProtocol(client=True, extensions=[])
         self.wire: Wire = face.connect()
-        self.wire.send(handshake() + ahead)
+        self.wire.send(handshake().replace(b"/topics/news", target) + ahead)
         head, _, rest = self.wire.take().partition(b"\r\n\r\n")
         self.head = head
         self.frames.receive_bytes(rest)

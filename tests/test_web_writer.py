@@ -435,7 +435,7 @@ async def test_a_large_answer_is_read_slowly() -> None:
 @pytest_twisted.ensureDeferred
 async def test_an_ended_stream_whose_client_never_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon has nothing more to say to it; what it does not take is given up in the end."""
-    monkeypatch.setattr("comet.web.writer.KERNEL_LATER", 0.1)
+    monkeypatch.setattr("comet.sockets.KERNEL_LATER", 0.1)
     async with served(stall=0.3, send_buffer=4096) as face:
         client = await face.client(get("/topics/a?transport=stream"), receive_buffer=4096)
         await until(lambda: len(face.router.streams) == 1)

@@ -14,7 +14,10 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from comet.config import Config
+from comet.consumers import Consumers
 from comet.drafts import draft
+from comet.hooks.courier import Post
+from comet.hooks.hooks import Hooks
 from comet.metrics import Metrics
 from comet.router import Router
 from comet.web.site import make_site
@@ -84,13 +87,18 @@ class Face:
 
     config: Config = field(default_factory=Config)
     clock: Clock = field(default_factory=Clock)
+    post: Post | None = None
+    """What hooks post by."""
 
     def __post_init__(self) -> None:
         self.metrics = Metrics()
         self.store = FakeStore()
         self.router = Router(self.config, self.store, self.metrics, self.clock, self.clock.seconds)
         self.router.start()
-        self.site = make_site(self.router, self.config, self.metrics, self.clock)
+        self.consumers = Consumers(self.router)
+        self.hooks = Hooks(self.router, self.consumers, self.clock, self.post)
+        self.hooks.start()
+        self.site = make_site(self.router, self.consumers, self.hooks, self.clock)
         self.site.startFactory()
 
     def connect(self) -> Wire:

@@ -143,6 +143,7 @@ class Client:
         transport: str = "stream",
         patience: float | None = 30.0,
         on_state: Told | None = None,
+        consumer: str = "",
     ) -> Subscription:
         """Subscribe to ``topics``, which may be patterns; the connection is begun at once.
 
@@ -151,6 +152,11 @@ class Client:
         matters, and ``pace`` is the least time in seconds between two writes of the daemon. ``transport`` is
         ``stream`` or ``sse``. For ``patience`` seconds, or for ever if that is None, a daemon that is not there is
         waited for to begin with. ``on_state`` is called with each change of state and, in words, with its cause.
+
+        With the name of a ``consumer`` the daemon keeps the place: what was not acknowledged
+        (:meth:`~comet.client.Subscription.ack`) comes again to whoever next subscribes for it. ``since`` counts when
+        the daemon does not know it yet. It has those topics and no others, and one reader; the older one's iterator
+        raises :exc:`~comet.client.Refused` with the code ``replaced``.
 
         Raises :exc:`~comet.client.Refused` for what is no pattern and no ``since``, and ValueError for another
         transport; whatever the daemon refuses, the subscription raises.
@@ -163,7 +169,8 @@ class Client:
             cursor = Cursor(topics, since)
         except CometError as error:
             raise refused(error) from None
-        following = Following(self._requests, cursor, Wish(TRANSPORTS[transport], conflate, pace, patience, on_state))
+        wish = Wish(TRANSPORTS[transport], conflate, pace, patience, on_state, consumer)
+        following = Following(self._requests, cursor, wish)
         self._followings.add(following)
         following.start()
         return Subscription(following)

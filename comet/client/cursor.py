@@ -150,7 +150,7 @@ class Cursor:
         carried = [lane for lane in others if lane.stage is Stage.CARRIED]
         lane = next((lane for lane in carried if lane.matches(topic)), main)
         # What does not move the main cursor on is the rest of a history that is not wanted any more.
-        on = _is_behind(position, main.since)
+        on = is_behind(position, main.since)
         if lane is not main or on:
             lane.since = position
         # With one history, what stands behind the cursor is no history, or its end: either way all of it has come.
@@ -213,7 +213,7 @@ def is_position(since: str) -> bool:
     return since not in KEYWORDS and since[:1] != "-"
 
 
-def _is_behind(position: str, since: str) -> bool:
+def is_behind(position: str, since: str) -> bool:
     """Whether ``position`` stands in the log behind ``since``; in another log, and behind a word, everything does."""
     epoch, _, offset = position.rpartition("-")
     old_epoch, _, old_offset = since.rpartition("-")

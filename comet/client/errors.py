@@ -24,6 +24,10 @@ NOT_COMET = "not_comet"
 """The code of an answer that no Comet gives: the URL is that of something else."""
 
 
+REPLACED = "replaced"
+"""The code when another reader has come for the same consumer."""
+
+
 class ClientError(Exception):
     """What all errors of a client have in common."""
 

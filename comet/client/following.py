@@ -11,8 +11,9 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail, succeed  # noqa: A004
@@ -20,8 +21,8 @@ from twisted.logger import Logger
 
 from comet.client.backoff import STABLE, Backoff
 from comet.client.body import Body
-from comet.client.cursor import Cursor, Lane, Stage
-from comet.client.errors import ClientError, Closed, Refused, Unreachable, refused
+from comet.client.cursor import Cursor, Lane, Stage, is_behind
+from comet.client.errors import REPLACED, ClientError, Closed, Refused, Unreachable, refused
 from comet.client.reading import Line, Transport
 from comet.client.requests import Requests
 from comet.client.values import Gap, Message, State
@@ -41,13 +42,15 @@ T = TypeVar("T")
 
 
 class Wish(NamedTuple):
-    """How a subscription is to be served. ``pace`` and ``patience`` are in seconds."""
+    """How a subscription is to be served. ``pace`` and ``patience`` are in seconds; ``consumer`` is the name of the one
+    that it reads for, if there is one."""
 
     transport: Transport
     conflate: bool = False
     pace: float = 0.0
     patience: float | None = 30.0
     on_state: Told | None = None
+    consumer: str = ""
 
 
 class Kept(NamedTuple):
@@ -78,6 +81,7 @@ class Following:
         self._attempt: Deferred[Any] | None = None
         self._body: Body | None = None
         self._stream = ""
+        self._had = ""
         self._asked: set[str] = set()
         self._opened_at: float | None = None
         self._farewell: float | None = None
@@ -219,9 +223,23 @@ class Following:
             query.append(("conflate", "1"))
         if self._wish.pace:
             query.append(("pace", str(round(self._wish.pace * 1000))))
-        return f"topics?{urlencode(query)}"
+        return f"{self._path()}?{urlencode(query)}"
+
+    def _path(self) -> str:
+        consumer = self._wish.consumer
+        return f"consumers/{quote(consumer, safe='')}" if consumer else "topics"
+
+    def _comes_again(self, line: Line) -> bool:
+        """Whether a consumer has this message, and has not acknowledged it yet."""
+        if not self._wish.consumer or line.comet:
+            return False
+        again = bool(self._had) and not is_behind(line.id, self._had)
+        self._had = self._had if again else line.id
+        return again
 
     def _take(self, line: Line) -> None:
+        if self._comes_again(line):
+            return
         item = self.cursor.take(line)
         if line.comet == "open":
             self._open(line)
@@ -229,6 +247,8 @@ class Following:
             self._farewell = line.retry / 1000
             assert self._body is not None
             self._body.close(f"the daemon ended the stream: {line.reason}")
+            if line.reason == REPLACED:  # each would end the other for ever
+                self._close(Refused(REPLACED, HTTPStatus.CONFLICT, "another reader has come for this consumer"))
         if item is not None:
             self._give(item, line.size)
         elif not self._kept:
@@ -284,6 +304,13 @@ class Following:
                 self._wish.on_state(state, detail)
             except Exception:  # what it does wrong must not end the subscription
                 _log.failure("on_state failed")
+
+    # -- acknowledging ---------------------------------------------------------------------------------------------
+
+    async def ack(self, position: str) -> None:
+        """Have the daemon keep that the consumer is done up to ``position``."""
+        body, headers = msgspec.json.encode({"id": position}), {"Content-Type": "application/json"}
+        await self._requests.insist(f"{self._path()}/ack", body, headers, self._wish.patience)
 
     # -- changing its topics ---------------------------------------------------------------------------------------
 

@@ -82,6 +82,13 @@ class Subscription(AsyncIterator[Message | Gap]):
         changing = Deferred.fromCoroutine(self._following.change(list(subscribe), list(unsubscribe), since))
         return self._held_by(changing)
 
+    def ack(self, item: Message | str) -> Deferred[None]:
+        """Have everything up to ``item``, a message or a position, done: it does not come again to a reader of the same
+        consumer. Fires once the daemon has stored that. Fails with :exc:`~comet.client.Refused`, and with
+        :exc:`~comet.client.Unreachable` after the subscription's ``patience``; it may be stored then or not."""
+        position = item if isinstance(item, str) else item.id
+        return self._held_by(Deferred.fromCoroutine(self._following.ack(position)))
+
     def aclose(self) -> Deferred[None]:
         """Close it, and its connection at once. Fires when that is gone."""
         return self._following.close()

@@ -50,6 +50,7 @@ class Line(msgspec.Struct):
     until: str = ""
     silence: float = 25.0
     retry: int = 0
+    reason: str = ""
 
     def payload(self) -> bytes:
         """The payload as it was published, but for the white space of JSON."""
@@ -102,11 +103,12 @@ class Unreachable(Dropped):
 
 
 class Wish(NamedTuple):
-    """What is asked of which daemon."""
+    """What is asked of which daemon, and where below its URL."""
 
     url: SplitResult
     patterns: Sequence[str]
     further: Sequence[tuple[str, str]] = ()
+    path: str = "/topics"
 
     def lots(self, since: str) -> Iterator[Lot]:
         """Yield what comes from ``since`` on, until it ends in :exc:`Dropped`."""
@@ -114,7 +116,7 @@ class Wish(NamedTuple):
         patterns = [("topic", pattern) for pattern in self.patterns]
         query = urlencode([*patterns, ("transport", "stream"), ("since", since), *self.further])
         try:
-            connection.request("GET", f"{base_of(self.url)}/topics?{query}")
+            connection.request("GET", f"{base_of(self.url)}{self.path}?{query}")
             held = connection.sock  # the connection forgets it once the response holds it
             response = connection.getresponse()
             _check(response)
@@ -165,7 +167,7 @@ def follow(wish: Wish, since: str) -> Iterator[Lot]:
                     cursor.advance(line)
                 yield lot
                 if lot and lot[-1][1].comet == "bye":
-                    raise Dropped("the daemon ended the stream", lot[-1][1].retry / 1000)
+                    _take_leave(lot[-1][1])
         except msgspec.DecodeError:
             raise SystemExit("comet: what came is no stream of Comet; --url takes its HTTP port") from None
         except Dropped as dropped:
@@ -177,6 +179,13 @@ def follow(wish: Wish, since: str) -> Iterator[Lot]:
             # A daemon that accepts and drops at once would look like a success each time.
             failures = 0 if time.monotonic() - began > STABLE else failures + 1
             time.sleep(_pause(dropped, failures))
+
+
+def _take_leave(bye: Line) -> None:
+    """Come back when the daemon says so; not to where somebody else has come instead, or both would for ever."""
+    if bye.reason == "replaced":
+        raise SystemExit("comet: another reader has come for this consumer, which has one at a time")
+    raise Dropped("the daemon ended the stream", bye.retry / 1000)
 
 
 def _pause(dropped: Dropped, failures: int) -> float:

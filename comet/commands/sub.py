@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
+from comet.commands.acknowledging import Acknowledging, path_of
 from comet.commands.arguments import Parser, number_above_zero
 from comet.commands.asking import add_url
 from comet.commands.held import Line, Wish, follow
@@ -23,6 +24,7 @@ EXAMPLES = """examples:
   comet sub news                              what is published from now on
   comet sub 'auction/*' --since first         what is still kept, and then what comes
   comet sub camera/7 --raw --count 1 > 7.jpg  the payload of one message, as it is
+  comet sub 'orders/*' --consumer billing     what billing has not had yet, wherever and whenever it runs
   comet sub '$stats/**' --json                how the daemon is doing, once a second"""
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
@@ -30,12 +32,20 @@ _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 def main(arguments: Sequence[str]) -> int:
     """Print messages until ``--count`` of them have come; returns 0."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not options.patterns and options.consumer is None:
+        parser.error("name a topic or a pattern, or a consumer that is there with --consumer")
     further = [("conflate", "1")] if options.conflate else []
     if options.pace:
         further.append(("pace", str(max(1, round(options.pace * 1000)))))
     try:
-        _print(Wish(options.url, options.patterns, further), options)
+        if options.consumer is None:
+            _print(Wish(options.url, options.patterns, further), options, _nothing)
+        else:
+            wish = Wish(options.url, options.patterns, further, path_of(options.consumer))
+            with Acknowledging(options.url, options.consumer) as acknowledging:
+                _print(wish, options, acknowledging.done)
     except KeyboardInterrupt:
         # The terminal has written ^C into the line where the prompt would follow.
         if sys.stderr.isatty():
@@ -44,18 +54,29 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _print(wish: Wish, options: argparse.Namespace) -> None:
+def _print(wish: Wish, options: argparse.Namespace, done: Callable[[str], None]) -> None:
+    """Print what comes; ``done`` is told up to where that is."""
     write, left = sys.stdout.buffer.write, options.count
     for lot in follow(wish, options.since):
+        printed = ""
         for raw, line in lot:
             if line.comet == "gap":
                 _tell_gap(line)
             elif not line.comet:
                 write(options.shown(raw, line))
+                printed = line.id
                 left -= 1
                 if left == 0:
-                    return
+                    break
         sys.stdout.buffer.flush()
+        if printed:
+            done(printed)
+        if printed and left == 0:
+            return
+
+
+def _nothing(position: str) -> None:
+    """Who is no consumer acknowledges nothing."""
 
 
 def _tell_gap(line: Line) -> None:
@@ -91,13 +112,19 @@ def _count(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("comet sub", description=DESCRIPTION, epilog=EXAMPLES)
-    parser.add_argument("patterns", metavar="PATTERN", nargs="+", help="a topic, or with * and ** many of them")
+    parser.add_argument("patterns", metavar="PATTERN", nargs="*", help="a topic, or with * and ** many of them")
     which = parser.add_argument_group("which messages")
     which.add_argument(
         "--since",
         default="now",
         help="now; first, the oldest that is kept; last, the newest of each topic; -N, the newest N; "
         "or a position, for what came after it [%(default)s]",
+    )
+    which.add_argument(
+        "--consumer",
+        metavar="NAME",
+        help="be the reader of this consumer, whose place the daemon keeps: what was printed is acknowledged, and does "
+        "not come again; --since and the topics count when it is made, and the topics may be left out later",
     )
     which.add_argument("--count", type=_count, default=0, metavar="N", help="stop after N messages")
     which.add_argument("--conflate", action="store_true", help="of what comes together, only the newest of each topic")

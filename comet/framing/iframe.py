@@ -66,6 +66,7 @@ class Iframe:
     origin: str = ""
     padding: int = 2048
     content_type: ClassVar[str] = "text/html; charset=utf-8"
+    repeats: ClassVar[bool] = False
 
     def open(self, opening: Open) -> bytes:
         """The document's beginning, and the script of ``opening``."""

@@ -25,6 +25,7 @@ class Lines:
     padding: int = 0
     # No charset: JSON is UTF-8 (RFC 8259, section 8.1).
     content_type: ClassVar[str] = "application/x-ndjson"
+    repeats: ClassVar[bool] = False
 
     def open(self, opening: Open) -> bytes:
         """The padding and the line of ``opening``."""

@@ -16,6 +16,7 @@ it. Take ``Content-Length`` bytes; never search for the boundary.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from comet.control import Bye, Control, Open, gap_json
 from comet.framing.parts import control_line, topic_line, type_of
@@ -27,6 +28,8 @@ class Mixed:
     """Parts with a length, between delimiters of ``boundary``."""
 
     boundary: str
+
+    repeats: ClassVar[bool] = False
 
     @property
     def content_type(self) -> str:

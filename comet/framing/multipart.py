@@ -29,6 +29,7 @@ A payload that holds the boundary could forge parts: it is left out too.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from comet.control import Control, Open, gap_json
 from comet.framing.parts import control_line, type_of
@@ -47,6 +48,8 @@ class Multipart:
     padding: int = 1024
     opened: str | None = None
     owed: Gap | None = None
+
+    repeats: ClassVar[bool] = True
 
     @property
     def content_type(self) -> str:

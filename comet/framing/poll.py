@@ -24,6 +24,7 @@ class Poll:
     """One JSON object for one page."""
 
     content_type: ClassVar[str] = "application/json"
+    repeats: ClassVar[bool] = False
 
     def open(self, _opening: Open) -> bytes:
         """Nothing: the answer is the page."""

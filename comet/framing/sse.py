@@ -68,6 +68,7 @@ class Sse:
     padding: int = 0
     # A charset is allowed but "serves no purpose" (section 9.2.8); the shortest form is the one that all clients know.
     content_type: ClassVar[str] = "text/event-stream"
+    repeats: ClassVar[bool] = False
 
     def open(self, opening: Open) -> bytes:
         """The padding and the block of ``opening``, which sets the time to reconnect; no id without a position."""

@@ -35,6 +35,7 @@ class Text:
 
     # The response is a handshake and has no body.
     content_type: ClassVar[str] = ""
+    repeats: ClassVar[bool] = False
 
     def open(self, opening: Open) -> bytes:
         """The frame of ``opening``."""

@@ -5,7 +5,7 @@ Each frame is its length (four bytes, big-endian) and a MessagePack object, tagg
     successor                              predecessor
     Hello(version)                    →
                                       ←    Batch(messages) …            it goes on serving meanwhile
-                                      ←    Known(keys) …                now it stands still
+                                      ←    Known(keys, records) …       now it stands still
                                       ←    Will(past, faces)            with the listening sockets
     Ready()                           →
                                       ←    Yours()                      from here on the successor serves
@@ -24,11 +24,10 @@ from struct import Struct as Layout
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder, Encoder
 
-from comet.keys import Entry
-from comet.log import Past
+from comet.kept import Entry, Past, Record
 from comet.message import Draft, Message
 
-VERSION = 1
+VERSION = 3
 """To be raised when a frame changes: daemons of different versions do not hand over to each other."""
 
 LARGEST = 256 * 1024 * 1024
@@ -51,15 +50,18 @@ class Batch(Struct, frozen=True, tag=True):
 
 
 class Known(Struct, frozen=True, tag=True):
-    """Idempotency keys, after all earlier ones."""
+    """Idempotency keys, after all earlier ones, and records."""
 
     keys: list[Entry]
+    records: list[Record]
 
 
 class Will(Struct, frozen=True, tag=True):
-    """All the rest. ``faces`` are the setting and the text of each endpoint, in the order of the sockets."""
+    """All the rest. ``faces`` are the setting and the text of each endpoint, in the order of the sockets; ``store`` is
+    where everything else is, if that is not in this process alone: then neither batches nor keys were sent."""
 
     past: Past
+    store: str
     faces: list[tuple[str, str]]
 
 

@@ -39,7 +39,6 @@ from comet.handover.frames import (
     encoded,
 )
 from comet.interfaces import Call, Clock
-from comet.keys import Entry
 from comet.message import Draft, Message
 from comet.router import Router
 
@@ -48,7 +47,8 @@ BATCH_BYTES = 1024 * 1024
 """What goes out in one turn of the reactor."""
 
 KEYS = 10_000
-"""Idempotency keys of a frame."""
+RECORDS = 1_000
+"""Idempotency keys and records of a frame."""
 
 PATIENCE = 10.0
 """Seconds that a successor has for each step: to say hello, to take a batch; to be ready, while publishers wait."""
@@ -153,8 +153,8 @@ class Giving(Protocol):
         while batch := self._estate.batch(self._sent):
             self._sent = batch[-1].offset
             self.transport.write(encoded(Batch(batch)))
-        for keys in self._estate.known_keys():
-            self.transport.write(encoded(Known(keys)))
+        for known in self._estate.known():
+            self.transport.write(encoded(known))
         for descriptor in self._estate.descriptors():
             self.transport.sendFileDescriptor(descriptor)
         self.transport.write(encoded(self._estate.will()))
@@ -212,7 +212,9 @@ class Estate(Factory[Giving]):
         return True
 
     def batch(self, after: int) -> list[Message]:
-        """The next messages of the log after ``after``."""
+        """The next messages of the log after ``after``; none if the successor finds them in the store."""
+        if self._router.is_durable:
+            return []
         size = 0
         batch = self._router.log.after(after, BATCH)
         for number, message in enumerate(batch, 1):
@@ -227,10 +229,14 @@ class Estate(Factory[Giving]):
             each.port.stopReading()
         return self._router.hold()
 
-    def known_keys(self) -> Iterator[list[Entry]]:
-        """The idempotency keys, some at a time: there may be a million."""
-        entries = self._router.keys.entries()
-        while some := list(islice(entries, KEYS)):
+    def known(self) -> Iterator[Known]:
+        """The idempotency keys and the records, some at a time: there may be a million."""
+        if self._router.is_durable:
+            return
+        entries, records = self._router.keys.entries(), iter(self._router.records.all())
+        while some := Known(list(islice(entries, KEYS)), list(islice(records, RECORDS))):
+            if not some.keys and not some.records:
+                return
             yield some
 
     def descriptors(self) -> list[int]:
@@ -240,7 +246,7 @@ class Estate(Factory[Giving]):
     def will(self) -> Will:
         """The rest, once the log stands still."""
         faces = [(each.setting, each.text) for each in self.ports]
-        return Will(self._router.log.past(), faces)
+        return Will(self._router.log.past(), self._router.store_name, faces)
 
     def keep(self, stands_still: bool) -> None:
         """Take everything back: the heir is gone."""

@@ -23,7 +23,7 @@ from comet.handover.frames import (
     encoded,
 )
 from comet.handover.giving import is_trusted
-from comet.keys import Entry
+from comet.kept import Entry, Kept, Record
 from comet.message import Message
 
 PATIENCE = 30.0
@@ -41,11 +41,11 @@ class CannotTakeOver(Exception):
 
 @dataclass(slots=True)
 class Inheritance:
-    """What a predecessor has given. ``sockets`` are its listening ones, with the setting and the text of each."""
+    """What a predecessor has given. ``store`` names where it keeps what it has; if that is not its memory alone, only
+    ``kept.past`` is given. ``sockets`` are its listening ones, with the setting and the text of each."""
 
-    will: Will
-    messages: list[Message]
-    keys: list[Entry]
+    store: str
+    kept: Kept
     sockets: list[tuple[str, str, socket.socket]] = field(default_factory=list)
 
     def socket_for(self, setting: str, text: str) -> socket.socket | None:
@@ -117,17 +117,20 @@ class Predecessor:
         self._connection.sendall(encoded(Hello(VERSION)))
         messages: list[Message] = []
         keys: list[Entry] = []
+        records: list[Record] = []
         while isinstance(frame := self._next(), Batch | Known):
             if isinstance(frame, Batch):
                 messages += frame.messages
             else:
                 keys += frame.keys
+                records += frame.records
         if not isinstance(frame, Will):
             raise NotAFrame
         sockets = [socket.socket(fileno=each) for each in self._descriptors]
         self._descriptors.clear()
         named = zip(frame.faces, sockets, strict=True)
-        return Inheritance(frame, messages, keys, [(*face, each) for face, each in named])
+        kept = Kept(frame.past, messages, keys, records)
+        return Inheritance(frame.store, kept, [(*face, each) for face, each in named])
 
     def _serve(self) -> socket.socket:
         self._connection.sendall(encoded(Ready()))

@@ -1,7 +1,9 @@
 """THE table of the commands that the TCP port knows, and what each does.
 
 A command is a function from the session and its words to a reply, or to a :class:`~comet.message.Draft`; then the row's
-``acknowledge`` makes the reply once the message is stored. A new command is a function and a row.
+``acknowledge`` makes the reply once the message is stored. A command that must not run ahead of the replies to earlier
+ones, or whose answer takes its time, returns a function, which is called in its turn. A new command is a function and a
+row; families of them have modules of their own.
 
 The trap: a short command with a long reply, a thousand times in one packet. No reply here grows with what others do.
 """
@@ -16,31 +18,34 @@ from typing import NamedTuple
 
 from comet import __version__
 from comet.drafts import draft, topic_of
-from comet.errors import BadKey, UnknownCommand, WrongArguments, shown
+from comet.errors import BadKey, UnknownCommand, WrongArguments
 from comet.message import Draft, Position
-from comet.resp.replies import NULL, array, bulk, failure, integer, mapping, simple
-from comet.resp.session import Ending, Publisher, Session, Transaction, Words
+from comet.resp import about, groups, pubsub, reading, xinfo
+from comet.resp.about import OK, shown_text
+from comet.resp.replies import array, bulk, failure, integer, mapping, simple
+from comet.resp.session import Ending, Later, Session, SubscribedMode, Transaction, Words
+from comet.resp.subscribing import Connection
+from comet.router import Router
 
-OK = simple("OK")
-
-LONGEST_NAME = 255
-"""Bytes of the name that a connection gives itself."""
-
-Answer = bytes | Draft | list[Words]
-"""A reply; or a message, replied to once it is stored; or commands, whose replies become one array."""
+Answer = bytes | Draft | list[Words] | Later
+"""A reply; or a message, replied to once it is stored; or commands, whose replies become one array; or a function that
+is called once everything before it is replied to, and gives the reply, then or later."""
 
 Run = Callable[[Session, Words], Answer]
-Acknowledge = Callable[[Publisher, Draft, int], bytes]
+Acknowledge = Callable[[Router, Draft, int], bytes]
 
 
 class Command(NamedTuple):
-    """One row. ``arity`` is as in Redis: the number of words, the name included; negative means at least so many."""
+    """One row. ``arity`` is as in Redis: the number of words, the name included; negative means at least so many.
+    ``keys`` too: which word is the first topic, which the last, the step. ``late`` if it is answered in its turn."""
 
     name: str
     arity: int
     run: Run
     help: str
     acknowledge: Acknowledge | None = None
+    late: bool = False
+    keys: tuple[int, int, int] = (0, 0, 0)
 
     def check_arity(self, words: Words) -> None:
         """Raise :exc:`~comet.errors.WrongArguments` unless the command takes so many."""
@@ -48,10 +53,6 @@ class Command(NamedTuple):
             raise WrongArguments(
                 f"{self.name}: {len(words) - 1} arguments, where {_wanted(self.arity)} wanted ({self.help})"
             )
-
-
-def _text(raw: bytes) -> str:
-    return shown(raw.decode(errors="backslashreplace"))
 
 
 def _wanted(arity: int) -> str:
@@ -65,15 +66,15 @@ def _publish(session: Session, words: Words) -> Draft:
     return session.intake.draft(words[1], words[2])
 
 
-def _receivers(publisher: Publisher, published: Draft, offset: int) -> bytes:
-    return integer(publisher.receivers(published.topic))
+def _receivers(router: Router, published: Draft, offset: int) -> bytes:
+    return integer(router.receivers(published.topic))
 
 
 def _xadd(session: Session, words: Words) -> Draft:
     """``XADD topic * data payload [type t] [key k]``: the one that knows content types and idempotency keys."""
     if words[2] != b"*":
         raise WrongArguments(
-            f"XADD: {_text(words[2])} where '*' was expected; the daemon chooses positions, "
+            f"XADD: {shown_text(words[2])} where '*' was expected; the daemon chooses positions, "
             "and its settings say how much is retained (no MAXLEN, MINID, NOMKSTREAM)"
         )
     if len(words) == 5 and words[3] == b"data":
@@ -91,23 +92,23 @@ def _fields(words: Words) -> dict[bytes, bytes]:
     fields = dict(zip(words[::2], words[1::2], strict=False))
     unknown = fields.keys() - {b"data", b"type", b"key"}
     if unknown:
-        raise WrongArguments(f"XADD: no field {_text(min(unknown))}; there are data, type and key")
+        raise WrongArguments(f"XADD: no field {shown_text(min(unknown))}; there are data, type and key")
     if len(fields) * 2 != len(words) or b"data" not in fields:
         raise WrongArguments("XADD: wanted is data and a payload, then type and key if need be, each once")
     return fields
 
 
-def _position(publisher: Publisher, published: Draft, offset: int) -> bytes:
-    return bulk(str(Position(publisher.epoch, offset)))
+def _position(router: Router, published: Draft, offset: int) -> bytes:
+    return bulk(str(Position(router.epoch, offset)))
 
 
 # -- transactions: what client libraries wrap a pipeline in ----------------------------------------------------------
 
 
 def _multi(session: Session, words: Words) -> bytes:
-    if session.transaction is not None:
+    if session.mode is not None:
         raise WrongArguments("MULTI: transactions cannot be nested; EXEC or DISCARD comes first")
-    session.transaction = Transaction()
+    session.mode = Transaction()
     return OK
 
 
@@ -126,8 +127,8 @@ def _discard(session: Session, words: Words) -> bytes:
 
 def _transaction(session: Session, name: str) -> Transaction:
     """End the transaction, and return it."""
-    transaction, session.transaction = session.transaction, None
-    if transaction is None:
+    transaction, session.mode = session.mode, None
+    if not isinstance(transaction, Transaction):
         raise WrongArguments(f"{name}: there was no MULTI before it")
     return transaction
 
@@ -138,6 +139,8 @@ def _transaction(session: Session, name: str) -> Transaction:
 def _ping(session: Session, words: Words) -> bytes:
     if len(words) > 2:
         raise WrongArguments("PING: at most one argument is wanted")
+    if isinstance(session.mode, SubscribedMode):
+        return array((bulk("pong"), bulk(b"".join(words[1:]))))
     return bulk(words[1]) if len(words) == 2 else simple("PONG")
 
 
@@ -150,15 +153,20 @@ def _quit(session: Session, words: Words) -> bytes:
     return OK
 
 
-def _reset(session: Session, words: Words) -> bytes:
-    session.version, session.name, session.transaction = 2, b"", None
-    return simple("RESET")
+def _reset(session: Session, words: Words) -> Answer:
+    def forget(connection: Connection) -> bytes:
+        if session.subscriber is not None:
+            session.subscriber.leave()
+        session.version, session.name, session.mode = 2, b"", None
+        return simple("RESET")
+
+    return forget
 
 
 def _select(session: Session, words: Words) -> bytes:
     if words[1] != b"0":
         raise WrongArguments(
-            f"SELECT: there is no database {_text(words[1])}, only 0; tell topics apart by their names"
+            f"SELECT: there is no database {shown_text(words[1])}, only 0; tell topics apart by their names"
         )
     return OK
 
@@ -170,7 +178,9 @@ def _auth(session: Session, words: Words) -> bytes:
 def _hello(session: Session, words: Words) -> bytes:
     version = words[1] if len(words) > 1 else b"%d" % session.version
     if version not in (b"2", b"3"):
-        return failure("NOPROTO", f"there is no version {_text(version)} of the protocol here, only 2 and 3")
+        return failure("NOPROTO", f"there is no version {shown_text(version)} of the protocol here, only 2 and 3")
+    if session.is_subscribed and int(version) != session.version:
+        raise WrongArguments("HELLO: this connection has subscribed in another version; UNSUBSCRIBE or RESET first")
     name = _hello_name(session, words[2:])
     session.version, session.name = int(version), name
     greeting = {
@@ -193,63 +203,12 @@ def _hello_name(session: Session, options: Words) -> bytes:
     if option == b"AUTH":
         _auth(session, options)
     if option != b"SETNAME" or len(options) < 2:
-        raise WrongArguments(f"HELLO: {_text(options[0])} where AUTH user token or SETNAME name was expected")
+        raise WrongArguments(f"HELLO: {shown_text(options[0])} where AUTH user token or SETNAME name was expected")
     _hello_name(session, options[2:])
-    return _checked_name(options[1])
+    return about.checked_name(options[1])
 
 
-def _checked_name(name: bytes) -> bytes:
-    if len(name) > LONGEST_NAME or any(not 33 <= byte <= 126 for byte in name):
-        raise WrongArguments(
-            f"{_text(name)} cannot name a connection: at most {LONGEST_NAME} visible ASCII characters can"
-        )
-    return name
-
-
-def _client_setname(session: Session, words: Words) -> bytes:
-    session.name = _checked_name(words[2])
-    return OK
-
-
-def _client_setinfo(session: Session, words: Words) -> bytes:
-    return OK
-
-
-def _client_getname(session: Session, words: Words) -> bytes:
-    return bulk(session.name) if session.name else NULL[session.version]
-
-
-def _client_id(session: Session, words: Words) -> bytes:
-    return integer(session.number)
-
-
-def _client_list(session: Session, words: Words) -> bytes:
-    """This connection alone: a line for each would make a short command a reply of any length."""
-    return bulk(f"id={session.number} addr={session.peer} name={session.name.decode()} resp={session.version}\n")
-
-
-# -- about the daemon ------------------------------------------------------------------------------------------------
-
-
-def _info(session: Session, words: Words) -> bytes:
-    intake = session.intake
-    lines = (
-        "# Server",
-        "server_name:comet",
-        f"comet_version:{__version__}",
-        "redis_mode:standalone",
-        f"epoch:{intake.publisher.epoch}",
-        "# Clients",
-        f"connected_clients:{intake.metrics.tcp_connections}",
-        "# Persistence",
-        # Clients that wait until a server has read its disk ask for this one.
-        "loading:0",
-        "# Stats",
-        f"total_commands_processed:{intake.metrics.commands}",
-        "# Replication",
-        "role:master",
-    )
-    return bulk("\r\n".join((*lines, "")))
+# -- about the commands ----------------------------------------------------------------------------------------------
 
 
 def _command(session: Session, words: Words) -> bytes:
@@ -277,7 +236,7 @@ def _command_docs(session: Session, words: Words) -> bytes:
 def _row(command: Command) -> bytes:
     """How COMMAND describes a command: name, arity, flags, first key, last key, step, categories, tips, specs, subs."""
     none = array(())
-    keys = (integer(0),) * 3
+    keys = map(integer, command.keys)
     arity = b":%d\r\n" % command.arity
     return array((bulk(command.name.lower()), arity, none, *keys, none, none, none, none))
 
@@ -296,7 +255,7 @@ def _family(name: str, members: Mapping[bytes, Command]) -> Run:
         member = members.get(words[1].upper())
         if member is None:
             known = ", ".join(other.name for other in members.values())
-            raise WrongArguments(f"{name}: no {_text(words[1])} here; there are {known}")
+            raise WrongArguments(f"{name}: no {shown_text(words[1])} here; there are {known}")
         if len(words) != member.arity:
             member.check_arity(words)
         return member.run(session, words)
@@ -305,12 +264,12 @@ def _family(name: str, members: Mapping[bytes, Command]) -> Run:
 
 
 _CLIENT = _by_name(
-    Command("CLIENT SETNAME", 3, _client_setname, "CLIENT SETNAME name"),
-    Command("CLIENT GETNAME", 2, _client_getname, "CLIENT GETNAME"),
-    Command("CLIENT SETINFO", 4, _client_setinfo, "CLIENT SETINFO attribute value"),
-    Command("CLIENT ID", 2, _client_id, "CLIENT ID"),
-    Command("CLIENT LIST", -2, _client_list, "CLIENT LIST"),
-    Command("CLIENT INFO", 2, _client_list, "CLIENT INFO"),
+    Command("CLIENT SETNAME", 3, about.client_setname, "CLIENT SETNAME name"),
+    Command("CLIENT GETNAME", 2, about.client_getname, "CLIENT GETNAME"),
+    Command("CLIENT SETINFO", 4, about.client_setinfo, "CLIENT SETINFO attribute value"),
+    Command("CLIENT ID", 2, about.client_id, "CLIENT ID"),
+    Command("CLIENT LIST", -2, about.client_list, "CLIENT LIST"),
+    Command("CLIENT INFO", 2, about.client_list, "CLIENT INFO"),
 )
 
 _COMMAND = _by_name(
@@ -324,9 +283,61 @@ def _command_or_member(session: Session, words: Words) -> Answer:
     return _command_member(session, words) if len(words) > 1 else _command(session, words)
 
 
+_SECOND = (1, 1, 1)
+"""The second word is the topic."""
+
+
+def _late(name: str, arity: int, run: Run, text: str, keys: tuple[int, int, int] = (0, 0, 0)) -> Command:
+    return Command(name, arity, run, text, late=True, keys=keys)
+
+
+_XGROUP = _by_name(
+    Command("XGROUP CREATE", -5, groups.xgroup_create, "XGROUP CREATE topic group id [MKSTREAM]"),
+    Command("XGROUP DESTROY", 4, groups.xgroup_destroy, "XGROUP DESTROY topic group"),
+)
+
+_XINFO = _by_name(
+    Command("XINFO STREAM", 3, xinfo.stream, "XINFO STREAM topic"),
+    Command("XINFO GROUPS", 3, xinfo.groups, "XINFO GROUPS topic"),
+)
+
+_PUBSUB = _by_name(
+    Command("PUBSUB CHANNELS", -2, pubsub.channels, "PUBSUB CHANNELS [pattern]"),
+    Command("PUBSUB NUMSUB", -2, pubsub.numsub, "PUBSUB NUMSUB [topic ...]"),
+    Command("PUBSUB NUMPAT", 2, pubsub.numpat, "PUBSUB NUMPAT"),
+)
+
 COMMANDS = _by_name(
     Command("PUBLISH", 3, _publish, "PUBLISH topic payload: publishes a text or bytes", _receivers),
-    Command("XADD", -5, _xadd, "XADD topic * data payload [type t] [key k]: publishes, gives the position", _position),
+    Command(
+        "XADD",
+        -5,
+        _xadd,
+        "XADD topic * data payload [type t] [key k]: publishes, gives the position",
+        _position,
+        keys=_SECOND,
+    ),
+    Command("SUBSCRIBE", -2, pubsub.subscribe, "SUBSCRIBE topic [topic ...]: brings what is published there"),
+    Command("PSUBSCRIBE", -2, pubsub.psubscribe, "PSUBSCRIBE pattern [pattern ...]: the same for patterns"),
+    Command("UNSUBSCRIBE", -1, pubsub.unsubscribe, "UNSUBSCRIBE [topic ...]: ends it, for all if none is named"),
+    Command("PUNSUBSCRIBE", -1, pubsub.punsubscribe, "PUNSUBSCRIBE [pattern ...]: the same for patterns"),
+    _late(
+        "XREAD", -4, reading.xread, "XREAD [COUNT n] [BLOCK ms] STREAMS topic ... id ...: reads what follows the ids"
+    ),
+    _late("XRANGE", -4, reading.xrange, "XRANGE topic start end [COUNT n]: reads what is between two ids", _SECOND),
+    _late("XREVRANGE", -4, reading.xrevrange, "XREVRANGE topic end start [COUNT n]: the same, newest first", _SECOND),
+    _late("XLEN", 2, reading.xlen, "XLEN topic: how many messages are kept", _SECOND),
+    _late("XGROUP", -2, _family("XGROUP", _XGROUP), "XGROUP CREATE|DESTROY: makes and forgets consumers"),
+    _late(
+        "XREADGROUP",
+        -7,
+        groups.xreadgroup,
+        "XREADGROUP GROUP group name [COUNT n] [BLOCK ms] [NOACK] STREAMS topic >|id: reads as a consumer",
+    ),
+    _late("XACK", -4, groups.xack, "XACK topic group id [id ...]: these messages are done", _SECOND),
+    _late("XPENDING", 3, groups.xpending, "XPENDING topic group: what is delivered and not acknowledged", _SECOND),
+    _late("XINFO", -3, _family("XINFO", _XINFO), "XINFO STREAM|GROUPS topic: describes a topic"),
+    Command("PUBSUB", -2, _family("PUBSUB", _PUBSUB), "PUBSUB CHANNELS|NUMSUB|NUMPAT: what is subscribed to"),
     Command("MULTI", 1, _multi, "MULTI: begins commands that are executed together"),
     Command("EXEC", 1, _exec, "EXEC: executes the commands since MULTI"),
     Command("DISCARD", 1, _discard, "DISCARD: forgets the commands since MULTI"),
@@ -339,18 +350,18 @@ COMMANDS = _by_name(
     Command("SELECT", 2, _select, "SELECT 0: for clients that insist on it"),
     Command("CLIENT", -2, _family("CLIENT", _CLIENT), "CLIENT SETNAME|GETNAME|SETINFO|ID|LIST|INFO: this connection"),
     Command("COMMAND", -1, _command_or_member, "COMMAND [COUNT|DOCS]: describes the commands"),
-    Command("INFO", -1, _info, "INFO: describes the daemon"),
+    Command("INFO", -1, about.info, "INFO: describes the daemon"),
 )
 
-NEVER_QUEUED = frozenset({"MULTI", "EXEC", "DISCARD", "RESET", "QUIT"})
-"""Commands that a transaction does not keep for EXEC."""
-
-_SUBSCRIBE = "subscribe over HTTP: GET /topics/<pattern>"
+_RETENTION = "retention takes messages away, not a command; its settings are retain-* and keep-*"
+_ONE_READER = "a group has one reader; whoever reads next is given what is not acknowledged"
 ELSEWHERE = {
-    b"SUBSCRIBE": _SUBSCRIBE,
-    b"PSUBSCRIBE": _SUBSCRIBE,
-    b"XREAD": _SUBSCRIBE,
-    b"XRANGE": "read history over HTTP: GET /topics/<pattern>?since=first&wait=0",
+    b"SSUBSCRIBE": "there are no shards, so SUBSCRIBE does it",
+    b"XDEL": _RETENTION,
+    b"XTRIM": _RETENTION,
+    b"XCLAIM": _ONE_READER,
+    b"XAUTOCLAIM": _ONE_READER,
+    b"GET": "XREVRANGE topic + - COUNT 1 gives the newest message of a topic",
 }
 """What to do instead of a command of Redis that is likely to be tried."""
 
@@ -363,5 +374,5 @@ def command_named(name: bytes) -> Command:
     command = COMMANDS.get(name.upper())
     if command is None:
         instead = ELSEWHERE.get(name.upper(), "COMMAND lists those that there are")
-        raise UnknownCommand(f"there is no command {_text(name)} here; {instead}")
+        raise UnknownCommand(f"there is no command {shown_text(name)} here; {instead}")
     return command

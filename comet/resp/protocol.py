@@ -1,7 +1,9 @@
-"""The TCP port: a connection of a publisher, on Twisted.
+"""The TCP port: a connection of a back end, on Twisted.
 
 What one read of the socket brings is one run: its commands are executed in order, its messages are one batch for the
-store, and its replies are one write, when the store has answered and every earlier run has been replied to.
+store, and its replies are one write, when the store has answered and every earlier run has been replied to. A command
+that is late (it subscribes, or has to wait for its answer) ends its run, and is done when everything before it has been
+replied to; what comes behind it waits.
 
 Three traps. A publisher may half-close after its last command, and still gets all replies (``printf … | nc -N``). It
 may send without reading, or faster than the store takes: then its socket is not read, so TCP slows it down, and what
@@ -12,11 +14,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any
-from typing import Protocol as Shape
 
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
@@ -24,18 +24,18 @@ from twisted.internet.interfaces import (
     ITCPTransport,
     IUNIXTransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from comet.errors import CometError, Draining, Internal, ProtocolViolation, shown
-from comet.message import Draft
-from comet.metrics import TCP, Metrics
-from comet.resp.commands import BY_SPELLING, NEVER_QUEUED, Acknowledge, command_named
-from comet.resp.replies import error
-from comet.resp.session import Ending, Intake, Publisher, Refused, Session
-from comet.resp.wire import LooksLikeHTTP, Request, RequestParser
+from comet.errors import CometError, Draining, Internal
+from comet.metrics import TCP
+from comet.resp.replies import NULL_ARRAY
+from comet.resp.runs import Late, Run, refused
+from comet.resp.session import Ending, Intake, Session
+from comet.resp.wire import Request, RequestParser
+from comet.sockets import bound
 
 MOST_RUNS = 4
 """Runs of one connection that may wait for the store; then its socket is not read."""
@@ -43,105 +43,21 @@ MOST_RUNS = 4
 MOST_WAITING = 1_048_576
 """Bytes of one connection that may wait for the store; then its socket is not read."""
 
-MOST_REPLIES = 262_144
-"""Bytes of immediate replies that end a run: a short command may have a long reply, a thousand times over."""
-
 QUIET_LOOKS = 5
 """Looks during which a publisher that was told of the end sends nothing, so that its connection may be closed."""
 
 _log = Logger()
 
 
-class Settings(Shape):
-    """What this face wants to know of the configuration."""
-
-    @property
-    def max_payload(self) -> int:
-        """The most bytes of a payload."""
-
-
-class Run:
-    """Replies in order, of which some wait for the store's word on the drafts, in order."""
-
-    __slots__ = ("drafts", "immediate", "output", "replies", "size")
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.replies: list[bytes | Acknowledge] = []
-        self.drafts: list[Draft] = []
-        # Bytes of the replies that wait for nothing.
-        self.immediate = 0
-        self.output: bytes | None = None
-
-    def execute(self, session: Session, requests: Iterator[Request]) -> bool:
-        """Execute ``requests`` as far as is sensible, and return whether that was to their end.
-
-        A command that is refused has its own reply, and the next is executed.
-        """
-        add = self.replies.append
-        for request in requests:
-            try:
-                if isinstance(request, CometError):
-                    raise request
-                command = BY_SPELLING.get(request[0]) or command_named(request[0])
-                if len(request) != command.arity:
-                    command.check_arity(request)
-                if session.transaction is None or command.name in NEVER_QUEUED:
-                    answer = command.run(session, request)
-                else:
-                    answer = session.transaction.add(request, session.intake.max_payload)
-            except CometError as refusal:
-                answer = _refused(session, refusal, request)
-            if isinstance(answer, Draft):
-                assert command.acknowledge is not None
-                add(command.acknowledge)
-                self.drafts.append(answer)
-                continue
-            if isinstance(answer, list):
-                self._execute_all(session, answer)
-            else:
-                add(answer)
-                self.immediate += len(answer)
-            if self.immediate > MOST_REPLIES or session.ending is not Ending.NOT_YET:
-                return False
-        return True
-
-    def _execute_all(self, session: Session, commands: Sequence[Request]) -> None:
-        """Execute the commands of a transaction. Replies that follow the head of an array are its items."""
-        self.replies.append(b"*%d\r\n" % len(commands))
-        requests = iter(commands)
-        while not self.execute(session, requests):
-            continue
-
-    def stored(self, publisher: Publisher, offsets: Sequence[int]) -> None:
-        """Fill the holes in the replies, now that the drafts have these offsets."""
-        drafts = zip(self.drafts, offsets, strict=True)
-        self.output = b"".join(
-            [reply if isinstance(reply, bytes) else reply(publisher, *next(drafts)) for reply in self.replies]
-        )
-
-    def refused(self, refusal: CometError) -> None:
-        """Fill the holes in the replies with one and the same refusal."""
-        instead = error(refusal)
-        self.output = b"".join([reply if isinstance(reply, bytes) else instead for reply in self.replies])
-
-
-def _refused(session: Session, refusal: CometError, request: Request) -> bytes:
-    metrics = session.intake.metrics
-    what = "a command" if isinstance(request, CometError) else shown(request[0], 32)
-    session.intake.refused(refusal, what, session.peer)
-    if session.transaction is not None:
-        session.transaction.spoilt = True
-    if isinstance(refusal, ProtocolViolation):
-        metrics.protocol_errors += 1
-        session.ending = Ending.AT_ONCE if isinstance(refusal, LooksLikeHTTP) else Ending.AFTER_REPLIES
-    return error(refusal)
-
-
 def _peer(address: IAddress) -> str:
     """Return where the publisher is, for people; a UNIX socket has no address worth showing."""
     host = getattr(address, "host", None)
     return "local" if host is None else f"{host}:{address.port}"
+
+
+def _ends_waiting(request: Request) -> bool:
+    """Whether a client says with ``request`` that it does not wait for its answers any longer."""
+    return not isinstance(request, CometError) and request[0].upper() in (b"RESET", b"QUIT")
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -155,11 +71,15 @@ class RespProtocol(Protocol):
         self._connections = connections
         self._parser = RequestParser(intake.max_payload)
         self._unread_bytes = 0
-        # Requests that were parsed and wait for their turn.
+        # Requests that were parsed and wait for their turn, and those that came behind them.
         self._backlog: Iterator[Request] | None = None
+        self._behind: list[Request] = []
         # Runs whose replies were not written yet.
         self._runs: deque[Run] = deque()
         self._waiting = 0
+        # The command for whose answer everything behind it waits, and its answer once that is under way.
+        self._late: Late | None = None
+        self._answering: Deferred[Any] | None = None
         self._proceeding = False
         self._reading = True
         # The publisher does not take its replies.
@@ -195,13 +115,17 @@ class RespProtocol(Protocol):
         requests = self._parser.feed(data)
         self._unread_bytes += len(data)
         if requests:
-            # Some transports deliver what they had read before they were paused.
-            self._backlog = iter(requests) if self._backlog is None else chain(self._backlog, requests)
+            if self._backlog is None:
+                self._backlog = iter(requests)
+            else:
+                self._queue(requests)
             self._proceed()
 
     def readConnectionLost(self) -> None:
-        """The publisher has half-closed: no more commands, but it waits for the replies."""
+        """The client has half-closed: no more commands, but it waits for the replies. One that waits for messages has
+        gone, for all we know."""
         self._ended = True
+        self._wait_no_longer()
         if self._leaving and not self._open:
             self.transport.loseConnection()
         else:
@@ -210,7 +134,7 @@ class RespProtocol(Protocol):
     def writeConnectionLost(self) -> None:
         """Nothing can be replied any more."""
         if self._open:
-            self._abort()
+            self.abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         self._open = False
@@ -218,6 +142,7 @@ class RespProtocol(Protocol):
         self._intake.metrics.tcp_connections -= 1
         self._backlog = None
         self._runs.clear()
+        self._leave()
 
     def pauseProducing(self) -> None:
         """The transport holds more replies than the publisher takes."""
@@ -228,20 +153,47 @@ class RespProtocol(Protocol):
     def resumeProducing(self) -> None:
         """The publisher has taken its replies."""
         self._stuck = False
+        if self._session.subscriber is not None:
+            self._session.subscriber.drained()
         self._proceed()
 
     def stopProducing(self) -> None:
         """The connection is gone: ``connectionLost`` follows."""
 
+    # -- what its subscription calls (comet.resp.subscribing.Connection) ---------------------------------------------
+
+    def push(self, data: bytes) -> bool:
+        """Write messages behind what was written; whether there is room for more."""
+        self.transport.write(data)
+        return not self._stuck
+
+    def bound(self) -> None:
+        """Have the kernel keep no more than it should for a subscriber."""
+        bound(self.transport, self._intake.router.config)
+
+    def close(self) -> None:
+        """The subscription was ended by the router, and with it the connection ends."""
+        if not self._leaving:
+            self._session.ending = Ending.AFTER_REPLIES
+        if self._open:
+            self._pace()
+            self._close_if_done()
+
+    def abort(self) -> None:
+        """Drop the connection, and what was not sent yet."""
+        self._open = False
+        self.transport.abortConnection()
+
     # -- what the factory calls --------------------------------------------------------------------------------------
 
-    def bound(self, max_payload: int) -> None:
+    def take(self, max_payload: int) -> None:
         """Take payloads of that size from now on."""
         self._parser.bound(max_payload)
 
     def finish(self) -> None:
-        """Execute no more than what was read, and close after the replies to that."""
+        """Execute no more than what was read, wait for nothing, and close after the replies."""
         self._leaving = True
+        self._wait_no_longer()
         self._proceed()
 
     def look(self) -> None:
@@ -268,7 +220,17 @@ class RespProtocol(Protocol):
             self._pace()
             self._close_if_done()
 
+    def _queue(self, requests: Sequence[Request]) -> None:
+        """Have ``requests`` wait behind others: some transports deliver what they had read before they were paused, and
+        while a command waits for messages the socket is read on."""
+        self._behind += requests
+        if self._unread_bytes >= MOST_WAITING or any(map(_ends_waiting, requests)):
+            self._wait_no_longer()
+
     def _busy(self) -> bool:
+        return self._late is not None or self._full()
+
+    def _full(self) -> bool:
         return self._stuck or len(self._runs) >= MOST_RUNS or self._waiting >= MOST_WAITING
 
     def _execute(self, requests: Iterator[Request]) -> None:
@@ -276,12 +238,14 @@ class RespProtocol(Protocol):
         run = Run(self._unread_bytes)
         self._unread_bytes = 0
         complete = run.execute(session, requests)
-        self._intake.metrics.commands += len(run.replies)
+        self._late = run.late
+        self._intake.metrics.commands += run.count()
         if complete or session.ending is not Ending.NOT_YET:
-            self._backlog = None
+            behind, self._behind = self._behind, []
+            self._backlog = iter(behind) if behind and session.ending is Ending.NOT_YET else None
         if session.ending is Ending.AT_ONCE:
             # Nothing before it came from a publisher either: nothing of this run is published.
-            self._abort()
+            self.abort()
         else:
             self._publish(run)
 
@@ -289,15 +253,15 @@ class RespProtocol(Protocol):
         self._runs.append(run)
         self._waiting += run.size
         if not run.drafts:
-            run.stored(self._intake.publisher, ())
+            run.stored(self._intake.router, ())
             self._reply()
             return
-        publishing = maybeDeferred(self._intake.publisher.publish, run.drafts)
+        publishing = maybeDeferred(self._intake.router.publish, run.drafts)
         replying = publishing.addCallback(self._stored, run).addErrback(self._failed, run).addCallback(self._answered)
         replying.addErrback(lambda failure: _log.failure("replying to a publisher failed", failure))
 
     def _stored(self, offsets: Sequence[int], run: Run) -> None:
-        run.stored(self._intake.publisher, offsets)
+        run.stored(self._intake.router, offsets)
 
     def _failed(self, failure: Failure, run: Run) -> None:
         refusal = failure.value
@@ -316,7 +280,7 @@ class RespProtocol(Protocol):
         the daemon that comes next, while an error would be the end of it."""
         while run in self._runs:
             self._runs.pop()
-        self._backlog = None
+        self._backlog = self._late = None
         self._leaving = True
 
     def _answered(self, _: None) -> None:
@@ -333,11 +297,51 @@ class RespProtocol(Protocol):
             outputs.append(output)
         if outputs:
             self.transport.write(b"".join(outputs))
+        if self._late is not None and not self._runs and self._answering is None:
+            self._answer(self._late)
+
+    def _answer(self, late: Late) -> None:
+        """Do what was to wait until now."""
+        answering: Deferred[Any] = maybeDeferred(late.do, self)
+        self._answering = answering
+        answering.addErrback(self._answer_failed, late.request)
+        answering.addCallback(self._answer_late)
+        answering.addErrback(lambda failure: _log.failure("answering a command failed", failure))
+
+    def _wait_no_longer(self) -> None:
+        """Have a command that waits for messages be answered as if its time were over."""
+        self._session.may_wait = not (self._ended or self._leaving)
+        if self._session.is_waiting and self._answering is not None:
+            self._answering.cancel()
+
+    def _answer_failed(self, failure: Failure, request: Request) -> bytes | None:
+        refusal = failure.value
+        if not self._open:  # it was cancelled
+            return None
+        if isinstance(refusal, CancelledError) and not self._leaving:
+            return NULL_ARRAY[self._session.version]
+        if isinstance(refusal, (Draining, CancelledError)):  # not answered, so that it is tried again
+            self._leaving = True
+            self._backlog = None
+            return None
+        if not isinstance(refusal, CometError):
+            _log.failure("a command failed", failure)
+            refusal = Internal("the command failed; the daemon's log says why")
+        return refused(self._session, refusal, request)
+
+    def _answer_late(self, reply: bytes | None) -> None:
+        self._late = self._answering = None
+        if reply is not None and self._open:
+            self.transport.write(reply)
+        self._proceed()
 
     def _pace(self) -> None:
         """Read from the socket, or stop: what was not read, TCP holds back at the publisher."""
         ending = self._ended or self._leaving or self._session.ending is not Ending.NOT_YET
-        reading = not ending and self._backlog is None and not self._busy()
+        if self._late is not None:  # read on, or nobody would see the client go
+            reading = not ending and not self._stuck and self._unread_bytes < MOST_WAITING
+        else:
+            reading = not ending and self._backlog is None and not self._full()
         if reading == self._reading:
             return
         self._reading = reading
@@ -347,9 +351,9 @@ class RespProtocol(Protocol):
             self.transport.pauseProducing()
 
     def _close_if_done(self) -> None:
-        ending = self._ended or self._leaving or self._session.ending is Ending.AFTER_REPLIES
-        if ending and self._backlog is None and not self._runs:
+        if self._is_done():
             self._open = False
+            self._leave()
             self.transport.unregisterProducer()
             if self._leaving and not self._ended and not hasattr(self.transport, "wrappedProtocol"):
                 # A socket that is closed with unread commands in it resets the connection, and with that takes replies
@@ -359,41 +363,18 @@ class RespProtocol(Protocol):
             else:
                 self.transport.loseConnection()
 
-    def _abort(self) -> None:
-        self._open = False
-        self.transport.abortConnection()
+    def _is_done(self) -> bool:
+        """Whether the connection is to end, and nothing is left to say."""
+        if self._backlog is not None or self._runs or self._late is not None:
+            return False
+        if self._ended or self._session.ending is Ending.AFTER_REPLIES:
+            return True
+        # On its way out the router still brings subscribers what was published; then it has this close.
+        return self._leaving and not self._session.is_subscribed
 
-
-class RespFactory(Factory[RespProtocol]):
-    """Makes a connection's protocol. ``publisher`` is the router, or what stands in for it."""
-
-    noisy = False
-
-    def __init__(
-        self, publisher: Publisher, settings: Settings, metrics: Metrics, refused: Refused | None = None
-    ) -> None:
-        self._intake = Intake(publisher, settings.max_payload, metrics, refused)
-        self.connections: set[RespProtocol] = set()
-
-    def configure(self, settings: Settings) -> None:
-        """See :class:`~comet.reloading.Part`."""
-        self._intake.max_payload = settings.max_payload
-        for protocol in self.connections:
-            protocol.bound(settings.max_payload)
-
-    def buildProtocol(self, addr: IAddress | None) -> RespProtocol:  # noqa: ARG002
-        """Return the protocol of one connection."""
-        protocol = RespProtocol(self._intake, self.connections)
-        protocol.factory = self
-        return protocol
-
-    def finish(self) -> None:
-        """Close each connection after the replies to what it has sent so far. New ones are the port's affair."""
-        for protocol in tuple(self.connections):
-            protocol.finish()
-
-    def look(self) -> bool:
-        """To be called some times a second after :meth:`finish`; returns whether connections are left."""
-        for protocol in tuple(self.connections):
-            protocol.look()
-        return bool(self.connections)
+    def _leave(self) -> None:
+        """End whatever goes on for the connection."""
+        if self._session.subscriber is not None:
+            self._session.subscriber.leave()
+        if self._answering is not None:
+            self._answering.cancel()

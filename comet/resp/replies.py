@@ -8,6 +8,7 @@ What a publisher is sent (https://redis.io/docs/latest/develop/reference/protoco
     bulk     = "$" size CRLF  size * OCTET  CRLF
     array    = "*" count CRLF  count * reply
     mapping  = "%" count CRLF  count * (bulk reply)      ; RESP3; in RESP2 an array, names and values by turns
+    push     = ">" count CRLF  count * reply             ; RESP3; in RESP2 an array
     null     = "$-1" CRLF / "_" CRLF                     ; RESP2 / RESP3
 
 The trap: what a publisher sent is shown in its errors, and a line break in it would be a reply of its own making.
@@ -22,6 +23,12 @@ from comet.errors import CometError
 
 NULL = {2: b"$-1\r\n", 3: b"_\r\n"}
 """Nothing, by version of the protocol."""
+
+NULL_ARRAY = {2: b"*-1\r\n", 3: b"_\r\n"}
+"""Nothing, where an array could be."""
+
+KINDS = {"no_group": "NOGROUP", "consumer_exists": "BUSYGROUP"}
+"""The refusals that Redis clients know by a kind of their own."""
 
 _SMALL = tuple(b":%d\r\n" % number for number in range(1024))
 _CONTROL = re.compile("[\x00-\x1f\x7f]+")
@@ -49,6 +56,12 @@ def array(items: Iterable[bytes]) -> bytes:
     return b"*%d\r\n%b" % (len(replies), b"".join(replies))
 
 
+def push(items: Iterable[bytes], version: int) -> bytes:
+    """Return what is no reply, as a list: a push in RESP3, which a client can tell from a reply; an array in RESP2."""
+    whole = array(items)
+    return whole if version == 2 else b">" + whole[1:]
+
+
 def mapping(entries: Mapping[str, bytes], version: int) -> bytes:
     """Return named replies: a map in RESP3, an array of names and values by turns in RESP2."""
     flat = [part for name, reply in entries.items() for part in (bulk(name), reply)]
@@ -59,7 +72,7 @@ def mapping(entries: Mapping[str, bytes], version: int) -> bytes:
 
 def error(refusal: CometError) -> bytes:
     """Return an error. ``ERR`` is what Redis clients know as the general kind; then come our code and the detail."""
-    return failure("ERR", f"{refusal.code} {refusal.detail}")
+    return failure(KINDS.get(refusal.code, "ERR"), f"{refusal.code} {refusal.detail}")
 
 
 def failure(kind: str, detail: str) -> bytes:

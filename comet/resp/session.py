@@ -1,6 +1,6 @@
 """What the TCP port keeps: of all connections together (:class:`Intake`), and of each (:class:`Session`).
 
-The trap: a publisher that makes it keep more and more. Checked topics and queued commands are counted and bounded.
+The trap: a client that makes it keep more and more. Checked topics and queued commands are counted and bounded.
 """
 
 from __future__ import annotations
@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum
 from itertools import count
-from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from comet.consumers import Consumers
 from comet.drafts import draft, topic_of
-from comet.errors import CometError, PayloadTooLarge
+from comet.errors import CometError, PayloadTooLarge, SubscribedOnly, WrongArguments
 from comet.message import Draft
 from comet.metrics import Metrics
 from comet.resp.replies import simple
+from comet.resp.subscribing import Connection, Subscriber
 from comet.resp.wire import OTHER_ARGUMENTS
+from comet.router import Router
 from comet.topics import check_topic
 
 REMEMBERED_TOPICS = 65_536
@@ -30,33 +32,22 @@ Words = Sequence[bytes]
 """A command's name and its arguments."""
 
 
+Later = Callable[[Connection], bytes | Deferred[bytes]]
+"""The rest of a command, which is called once everything before it is replied to."""
+
 Refused = Callable[[CometError, str, str], None]
 """Is told what was refused to whom: the error, the command, the peer."""
 
 
-class Publisher(Protocol):
-    """Where messages go: the router, seen from here."""
-
-    @property
-    def epoch(self) -> str:
-        """The log's epoch: with an offset it makes a position."""
-
-    def publish(self, drafts: Sequence[Draft]) -> Deferred[Sequence[int]]:
-        """Store ``drafts``, all or none, and give their offsets, in order. Fails with a CometError."""
-
-    def receivers(self, topic: str) -> int:
-        """Return how many subscriptions want ``topic`` now."""
-
-
 class Intake:
-    """What all connections share: where messages go, the largest payload, the topics that were checked already."""
+    """What all connections share: the router, the largest payload, the topics that were checked already."""
 
-    __slots__ = ("_topics", "max_payload", "metrics", "numbers", "publisher", "refused")
+    __slots__ = ("_topics", "consumers", "max_payload", "metrics", "numbers", "refused", "router")
 
-    def __init__(
-        self, publisher: Publisher, max_payload: int, metrics: Metrics, refused: Refused | None = None
-    ) -> None:
-        self.publisher = publisher
+    def __init__(self, router: Router, max_payload: int, metrics: Metrics, refused: Refused | None = None) -> None:
+        self.router = router
+        self.consumers: Consumers | None = None
+        """For the commands that read as a group; whoever makes the daemon sets it."""
         self.max_payload = max_payload
         self.metrics = metrics
         self.refused: Refused = refused or (lambda refusal, _what, _peer: metrics.count_refusal(refusal.code))
@@ -86,9 +77,16 @@ class Ending(Enum):
 
 
 class Session:
-    """What one connection has said about itself, and how it is to be answered."""
+    """What one connection has said about itself, and how it is to be answered.
 
-    __slots__ = ("ending", "intake", "name", "number", "peer", "transaction", "version")
+    ``mode`` is what stands between its commands and their execution, if anything does. ``subscriber`` is what it has
+    subscribed to, if it ever did. ``may_wait`` is whether commands may wait for messages, ``is_waiting`` whether one
+    does.
+    """
+
+    __slots__ = (
+        *("ending", "intake", "is_waiting", "may_wait", "mode", "name", "number", "peer", "subscriber", "version"),
+    )
 
     def __init__(self, intake: Intake, peer: str) -> None:
         self.intake = intake
@@ -97,7 +95,35 @@ class Session:
         self.name = b""
         self.version = 2
         self.ending = Ending.NOT_YET
-        self.transaction: Transaction | None = None
+        self.mode: Transaction | SubscribedMode | None = None
+        self.subscriber: Subscriber | None = None
+        self.may_wait = True
+        self.is_waiting = False
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether the connection has an open subscription."""
+        return self.subscriber is not None and self.subscriber.is_open
+
+
+class SubscribedMode:
+    """A RESP2 connection that has subscribed takes only what changes that: its client could not tell a reply from a
+    message. (In RESP3 it can.)"""
+
+    __slots__ = ()
+
+    ADMITTED = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "PING", "QUIT", "RESET"})
+
+    def admits(self, name: str) -> bool:
+        """Whether the command of that name is executed."""
+        return name in self.ADMITTED
+
+    def instead(self, name: str, words: Words, max_payload: int) -> bytes:  # noqa: ARG002
+        """Refuse a command that is not."""
+        raise SubscribedOnly(
+            f"{name}: this connection has subscribed and speaks RESP2, so it takes only (P)SUBSCRIBE, (P)UNSUBSCRIBE, "
+            "PING, QUIT and RESET; use another connection, or RESP3 (HELLO 3)"
+        )
 
 
 class Transaction:
@@ -105,13 +131,25 @@ class Transaction:
 
     __slots__ = ("commands", "size", "spoilt")
 
+    AT_ONCE = frozenset({"MULTI", "EXEC", "DISCARD", "RESET", "QUIT"})
+    """Commands that are not kept for EXEC."""
+
+    REFUSED = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE"})
+    """Commands whose replies are no reply of a transaction: they are one for each name."""
+
     def __init__(self) -> None:
         self.commands: list[Words] = []
         self.size = 0
         self.spoilt = False
 
-    def add(self, words: Words, max_payload: int) -> bytes:
+    def admits(self, name: str) -> bool:
+        """Whether the command of that name is executed at once."""
+        return name in self.AT_ONCE
+
+    def instead(self, name: str, words: Words, max_payload: int) -> bytes:
         """Keep a command for EXEC."""
+        if name in self.REFUSED:
+            raise WrongArguments(f"{name}: not between MULTI and EXEC; send it before, or after")
         most = max_payload + OTHER_ARGUMENTS
         self.size += sum(map(len, words))
         if self.size > most or len(self.commands) >= MOST_QUEUED:

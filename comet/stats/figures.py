@@ -87,6 +87,7 @@ class Figures:
             "slow": counted.slow,
             "stalled": counted.stalled,
             "refused": counted.refused,
+            "hooks": dict(counted.hooks),
             "subscriptions": {name: count for name, count in counted.subscriptions.items() if count},
             "live": {name: count for name, count in counted.live.items() if count},
             **self._held(),

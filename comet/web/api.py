@@ -19,17 +19,15 @@ from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
-from comet.errors import BadParameter, CometError, Draining, MethodNotAllowed, NotFound, shown
+from comet.errors import CometError, Draining, MethodNotAllowed, NotFound, StoreFailed, shown
 from comet.interfaces import Clock
 from comet.router import Router
 from comet.stats.figures import Figures
 from comet.stats.piecemeal import Piecemeal
 from comet.stats.standing import LIVE, STATES, Standing, Wanted
-from comet.transports import named
+from comet.transports import RESP, named
 from comet.web.answers import problem
-
-DEFAULT_LIMIT = 100
-LARGEST_LIMIT = 10_000
+from comet.web.query import choice, limit_of, parameters
 
 LOOKED_AT = 100_000
 """Topics whose names are looked at for a prefix: about 10 ms."""
@@ -66,6 +64,8 @@ class Introspection:
         """Publishers and subscribers may come; a balancer sends them elsewhere otherwise."""
         if self._router.draining:
             raise Draining("the daemon is shutting down")
+        if self._router.trouble:
+            raise StoreFailed(self._router.trouble)
         return _json(request, {"status": "ok"})
 
     @app.route("/metrics", methods=["GET"])
@@ -77,14 +77,14 @@ class Introspection:
     @app.route("/stats", methods=["GET"])
     def stats(self, request: Any) -> bytes:
         """The daemon as a whole."""
-        _parameters(request, ())
+        parameters(request, ())
         return _json(request, self._figures.daemon())
 
     @app.route("/stats/topics", methods=["GET"])
     async def topics(self, request: Any) -> bytes:
         """Topics that have messages, those that were published on first in front."""
-        values = _parameters(request, ("limit", "prefix"))
-        limit, prefix = _limit(values), values.get("prefix", "")
+        values = parameters(request, ("limit", "prefix"))
+        limit, prefix = limit_of(values), values.get("prefix", "")
         every = islice((topic.name for topic in self._router.log.topics()), LOOKED_AT)
         names = list(islice((name for name in every if name.startswith(prefix)), limit + 1))
         more = len(names) > limit or self._router.log.topic_count > LOOKED_AT
@@ -94,9 +94,9 @@ class Introspection:
     @app.route("/stats/streams", methods=["GET"])
     async def streams(self, request: Any) -> bytes:
         """Open subscriptions, the oldest in front, or those that are not live, the slowest in front."""
-        values = _parameters(request, ("limit", "state", "transport", "sort"))
-        limit = _limit(values)
-        streams = await self._streams(_choice(values, "sort", SORTS) or OLDEST, _wanted(values, limit + 1))
+        values = parameters(request, ("limit", "state", "transport", "sort"))
+        limit = limit_of(values)
+        streams = await self._streams(choice(values, "sort", SORTS) or OLDEST, _wanted(values, limit + 1))
         return _json(request, {"streams": streams[:limit], "more": len(streams) > limit})
 
     def _streams(self, order: str, wanted: Wanted) -> Deferred[list[dict[str, Any]]]:
@@ -144,36 +144,11 @@ class _Rooted(Resource):
         return self._application.render(request)
 
 
-def _parameters(request: Any, known: tuple[str, ...]) -> dict[str, str]:
-    """The query, which has no more than what is ``known``, each once."""
-    values = {}
-    for name, given in request.args.items():
-        text = name.decode("utf-8", "replace")
-        if text not in known:
-            raise BadParameter(f"there is no parameter {shown(text)} here; there is {', '.join(known) or 'none'}")
-        if len(given) > 1:
-            raise BadParameter(f"the parameter {text} is there {len(given)} times")
-        values[text] = given[0].decode("utf-8", "replace")
-    return values
-
-
-def _limit(values: dict[str, str]) -> int:
-    text = values.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= LARGEST_LIMIT):
-        raise BadParameter(f"limit={shown(text)}: it is a number from 1 to {LARGEST_LIMIT}")
-    return int(text)
-
-
-def _choice(values: dict[str, str], name: str, choices: tuple[str, ...]) -> str:
-    """The value of the parameter, which is one of ``choices``; empty if it is not there."""
-    if name in values and values[name] not in choices:
-        raise BadParameter(f"{name}={shown(values[name])}: it is one of {', '.join(choices)}")
-    return values.get(name, "")
-
-
 def _wanted(values: dict[str, str], most: int) -> Wanted:
-    transport = named(values["transport"]).name if "transport" in values else ""
-    return Wanted(most, _choice(values, "state", STATES), transport)
+    transport = values.get("transport", "")
+    if transport not in ("", RESP):
+        named(transport)
+    return Wanted(most, choice(values, "state", STATES), transport)
 
 
 def _json(request: Any, value: object) -> bytes:

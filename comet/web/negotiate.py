@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from comet.audience import Interest, Key
 from comet.config import LARGEST_LIMIT, Config
-from comet.errors import BadParameter, TooManyPatterns, shown
+from comet.errors import BadParameter, shown
 from comet.framing.iframe import check_callback, check_origin
 from comet.log import Since, parse_since
-from comet.topics import Pattern, parse_patterns
+from comet.topics import patterns_of
 from comet.transports import Transport, Wishes, accepted, check_format, named
 
 LARGEST_PADDING = 65_536
@@ -82,14 +82,6 @@ def negotiate(asked: Asked, config: Config) -> tuple[Transport, Interest]:
         limit=round(_number(values, "limit", config.page_messages, 1, LARGEST_LIMIT)),
         wait=_number(values, "wait", min(config.silence, config.max_wait), 0, config.max_wait),
     )
-
-
-def patterns_of(texts: Iterable[str], most: int) -> tuple[Pattern, ...]:
-    """Return the patterns that ``texts`` spell, or raise if one is none, or if there are more than ``most``."""
-    texts = list(texts)
-    if len(texts) > most:
-        raise TooManyPatterns(f"{len(texts)} patterns in one subscription; at most {most} are allowed (max-patterns)")
-    return parse_patterns(texts)
 
 
 def _single_values(query: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -17,7 +17,9 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from comet.config import Config
+from comet.consumers import Consumers
 from comet.errors import CometError, HostRefused, Internal, OriginRefused, shown
+from comet.hooks.hooks import Hooks
 from comet.interfaces import Clock
 from comet.logs.access import AccessLog
 from comet.metrics import Metrics
@@ -28,7 +30,9 @@ from comet.stats.standing import Standing
 from comet.web.answers import JSON, PROBLEM, RETRY_AFTER, problem_document
 from comet.web.api import introspection
 from comet.web.channel import Channel
+from comet.web.consumers import ConsumersResource
 from comet.web.head import Head
+from comet.web.hooks import HooksResource
 from comet.web.pages import PUBLIC, pages
 from comet.web.requests import Requests
 from comet.web.resources import Branch
@@ -174,8 +178,6 @@ class CometSite(Site):
     _log_ = Logger()
     protocol = Channel
     noisy = False
-    topics: Topics | None = None
-    """The resource that goes by settings, too."""
 
     def __init__(self, tree: IResource, config: Config, metrics: Metrics, clock: Clock) -> None:
         super().__init__(tree, requestFactory=CometRequest, reactor=clock, parsePOSTFormSubmission=False)
@@ -183,6 +185,8 @@ class CometSite(Site):
         self.clock = clock
         self.access = AccessLog(config, metrics, clock)
         self.requests = Requests(self.access, clock)
+        self.parts: list[Topics | ConsumersResource] = []
+        """The resources that go by settings, too."""
         self.configure(config)
         self._date = (-1, b"")
         self.channels: set[Channel] = set()
@@ -199,8 +203,8 @@ class CometSite(Site):
         self._hosts = frozenset(host.encode() for host in (*LOOPBACK, *config.host))
         self._origins = frozenset(origin.encode() for origin in config.origin)
         self.access.configure(config)
-        if self.topics is not None:
-            self.topics.configure(config)
+        for part in self.parts:
+            part.configure(config)
 
     def startFactory(self) -> None:
         self._sweeping.start(SWEEP, now=False).addErrback(
@@ -291,19 +295,23 @@ class CometSite(Site):
             channel.overdue()
 
 
-def make_site(router: Router, config: Config, metrics: Metrics, clock: Clock) -> CometSite:
+def make_site(router: Router, consumers: Consumers, hooks: Hooks, clock: Clock) -> CometSite:
     """Return the factory of the HTTP face."""
+    config = router.config
     figures = Figures(router, clock)
     standing = Standing(router, clock)
     topics = Topics(router, config)
+    reading = ConsumersResource(consumers, router, config, clock)
     children: Mapping[bytes, IResource] = {
         b"topics": topics,
+        b"consumers": reading,
+        b"hooks": HooksResource(hooks, router, clock),
         b"streams": Streams(router),
         **introspection(router, figures, standing, clock),
         **pages(config),
     }
-    site = CometSite(Branch(children), config, metrics, clock)
-    site.topics = topics
+    site = CometSite(Branch(children), config, router.metrics, clock)
+    site.parts += [topics, reading]
     router.each_second += [
         figures.each_second,
         Reporter(router, figures, standing).each_second,

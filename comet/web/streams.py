@@ -23,9 +23,8 @@ from comet.delivery import STREAMING
 from comet.errors import BadPattern, BadRequest, NotFound, StillReading
 from comet.log import parse_since
 from comet.router import Router
-from comet.topics import Pattern
+from comet.topics import Pattern, patterns_of
 from comet.web.batch import decode
-from comet.web.negotiate import patterns_of
 from comet.web.resources import Leaf
 
 PREFIX = b"/streams"
@@ -49,6 +48,8 @@ def apply_change(router: Router, subscription: Subscription, change: Change) -> 
     """Change the topics of an open stream, or raise a :exc:`~comet.errors.CometError` and change nothing."""
     audience = subscription.audience
     assert audience is not None
+    if subscription.fixed:  # what is not delivered would be acknowledged along with what is
+        raise BadRequest("the topics of a consumer are those that it was made with; DELETE it and make it anew")
     since = parse_since(change.since)
     if not change.subscribe and not change.unsubscribe:
         raise BadRequest("a change says subscribe, unsubscribe, or both: lists of topics or patterns")

@@ -5,6 +5,7 @@ What the daemon writes is the framing ``text``, as on any stream. A client sends
     {"subscribe":["auction/7"],"since":"-10"}            answered by {"comet":"topics",…}
     {"unsubscribe":["auction/6"]}                        the same
     {"publish":"auction/7","data":{"bid":120},"ref":1}   answered by {"comet":"ok","ref":1,"id":"5f0c1a2b-1042"}
+    {"ack":"5f0c1a2b-1042","ref":2}                      of a consumer: answered by {"comet":"ok","ref":2,"id":…}
 
 What is refused is answered by ``{"comet":"error","ref":1,"code":"bad_topic","detail":"…"}`` and the stream goes on;
 only what breaks the protocol ends it. The subprotocol ``comet.v1`` is answered if it is offered; no extension is.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Callable
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -32,7 +33,7 @@ from twisted.python.failure import Failure
 from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol, Opcode, ParseFailed
 from wsproto.utilities import generate_accept_token
 
-from comet.audience import Interest
+from comet.audience import Interest, Subscription
 from comet.config import Config
 from comet.errors import BadJSON, BadRequest, CometError, Internal, UpgradeRequired, shown
 from comet.framing.text import text_frame
@@ -62,10 +63,15 @@ GOING_AWAY = b"\x88\x02\x03\xe9"
 _encode = Encoder().encode
 
 
+Acknowledge = Callable[[Position], Deferred[None]]
+"""Takes the position that the client of a consumer is done with."""
+
+
 class Addressed(Struct, kw_only=True):
-    """What is looked at first: whether the client publishes, and how it wants the answer addressed."""
+    """What is looked at first: whether the client publishes or acknowledges, and how it wants the answer addressed."""
 
     publish: Raw | UnsetType = UNSET
+    ack: str | UnsetType = UNSET
     ref: str | int | UnsetType = UNSET
 
 
@@ -103,7 +109,9 @@ def wants_websocket(request: Any) -> bool:
     return b"websocket" in _listed(request, b"upgrade")
 
 
-def accept_websocket(request: Any, router: Router, config: Config, interest: Interest) -> None:
+def accept_websocket(
+    request: Any, router: Router, config: Config, interest: Interest, acknowledge: Acknowledge | None = None
+) -> Subscription:
     """Subscribe ``interest`` on a WebSocket, or raise a :exc:`~comet.errors.CometError` that the answer can tell."""
     accept = _accept_token(request)
     protocol = b""
@@ -118,12 +126,13 @@ def accept_websocket(request: Any, router: Router, config: Config, interest: Int
     transport, ahead = request.channel.hand_over()
     writer = make_writer(transport, router, config)
     watched = site.requests.watched(request, writer, "websocket", 101)
-    writer.received = Session(writer, site).received
+    writer.received = Session(writer, site, acknowledge).received
     writer.farewell = GOING_AWAY
     take_over(transport, watched)
-    writer.subscription = router.subscribe(interest, writer, head)
+    writer.subscription = subscription = router.subscribe(interest, writer, head)
     if ahead:
         writer.dataReceived(ahead)
+    return subscription
 
 
 def _accept_token(request: Any) -> bytes:
@@ -167,10 +176,11 @@ def _listed(request: Any, name: bytes) -> list[bytes]:
 class Session:
     """What one client says, and the answers. The parser is made when the first bytes come: most clients only listen."""
 
-    __slots__ = ("_frames", "_message", "_outstanding", "_site", "_state", "_writer")
+    __slots__ = ("_acknowledge", "_frames", "_message", "_outstanding", "_site", "_state", "_writer")
     _log = Logger()
 
-    def __init__(self, writer: DirectWriter | BufferedWriter, site: Any) -> None:
+    def __init__(self, writer: DirectWriter | BufferedWriter, site: Any, acknowledge: Acknowledge | None) -> None:
+        self._acknowledge = acknowledge
         self._writer = writer
         self._site = site
         self._frames: FrameProtocol | None = None
@@ -265,7 +275,9 @@ class Session:
         try:
             addressed = decode(_addressed, message)
             ref = _checked_ref(addressed.ref)
-            if addressed.publish is UNSET:
+            if addressed.ack is not UNSET:
+                self._ack(addressed.ack, ref)
+            elif addressed.publish is UNSET:
                 assert self._writer.subscription is not None
                 apply_change(self._writer.router, self._writer.subscription, decode(_change, message))
             else:
@@ -276,19 +288,28 @@ class Session:
     def _publish(self, message: Publish, ref: str | int | UnsetType) -> None:
         router = self._writer.router
         draft = draft_of(message.publish, message, router.config.max_payload)
-        self._outstanding += 1
-        published: Deferred[Any] = router.publish([draft])
-        published.addBoth(self._published, ref)
-        published.addErrback(lambda failure: self._log.failure("answering a publish failed", failure=failure))
+        published = router.publish([draft])
+        self._await(published.addCallback(lambda offsets: Position(router.epoch, offsets[0])), ref)
 
-    def _published(self, result: Sequence[int] | Failure, ref: str | int | UnsetType) -> None:
+    def _ack(self, text: str, ref: str | int | UnsetType) -> None:
+        if self._acknowledge is None:
+            raise BadRequest("only a consumer acknowledges: connect to /consumers/<name>")
+        position = Position.parse(text)
+        self._await(self._acknowledge(position).addCallback(lambda _: position), ref)
+
+    def _await(self, done: Deferred[Any], ref: str | int | UnsetType) -> None:
+        self._outstanding += 1
+        done.addBoth(self._done, ref)
+        done.addErrback(lambda failure: self._log.failure("answering a client failed", failure=failure))
+
+    def _done(self, result: Position | Failure, ref: str | int | UnsetType) -> None:
         self._outstanding -= 1
         if not isinstance(result, Failure):
-            self._say({"comet": "ok", "ref": ref, "id": str(Position(self._writer.router.epoch, result[0]))})
+            self._say({"comet": "ok", "ref": ref, "id": str(result)})
         elif isinstance(result.value, CometError):
             self._refuse(result.value, ref)
         else:
-            self._log.failure("publishing failed", failure=result)
+            self._log.failure("what a client asked for failed", failure=result)
             self._refuse(Internal("the daemon made a mistake; its log says more"), ref)
         self._go_on()
 

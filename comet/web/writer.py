@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from socket import AF_UNIX, IPPROTO_TCP, SO_SNDBUF, SOL_SOCKET, TCP_USER_TIMEOUT
 from typing import Any, Protocol
 
 from twisted.internet.tcp import Connection
@@ -24,9 +23,7 @@ from comet.audience import Subscription
 from comet.config import Config
 from comet.metrics import HTTP
 from comet.router import Router
-
-KERNEL_LATER = 5.0
-"""Seconds beyond ``stall`` after which the kernel drops a connection by itself."""
+from comet.sockets import bound
 
 
 def peer_of(transport: Any) -> str:
@@ -69,20 +66,6 @@ def make_writer(transport: Any, router: Router, config: Config) -> DirectWriter 
     otherwise hold 2.7 MiB before anybody notices."""
     bound(transport, config)
     return BufferedWriter(transport, router) if descriptor_of(transport) < 0 else DirectWriter(transport, router)
-
-
-def bound(transport: Any, config: Config) -> None:
-    """Tell the kernel how much it may hold for the client of ``transport``, and for how long."""
-    while hasattr(transport, "wrappedProtocol"):  # TLS, PROXY protocol
-        transport = transport.transport
-    if not isinstance(transport, Connection):
-        return
-    socket = transport.getHandle()
-    socket.setsockopt(SOL_SOCKET, SO_SNDBUF, config.send_buffer)
-    if socket.family != AF_UNIX:
-        # A client that vanished without a word: the kernel gives up on what it does not acknowledge, heartbeats too.
-        # It also gives up on one who does not read, which the router is to find first, because it counts them.
-        socket.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, round((config.stall + KERNEL_LATER) * 1000))
 
 
 class StreamWriter:

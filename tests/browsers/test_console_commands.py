@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -80,6 +81,24 @@ def test_subscribe(browser: Browser, known: Daemon, topic: str, name: str, tmp_p
         until(lambda: len(streams(known.http, pattern)) == 2, "the command subscribes")
         publish(known.http, f"{topic}/it's/a", "after")
         running.until(b"after")
+
+
+@pytest.mark.parametrize("beneath", ["it's [é]?", "it's/**"])
+def test_subscribe_from_now_on(browser: Browser, known: Daemon, topic: str, beneath: str, tmp_path: Path) -> None:
+    """A tail of what comes from now on can be had by a Redis client, too: of a topic, and of a pattern."""
+    pattern = f"{topic}/{beneath}"
+    page = tailed(browser, known.http, pattern, "now")
+    with shell(known, tmp_path).begun(command(page, "redis-cli", "#tail-commands")) as running:
+        until(lambda: len(streams(known.http, pattern)) == 2, "the command subscribes")
+        publish(known.http, quote(pattern.replace("**", "a")), "after")
+        running.until(b"after")
+
+
+def test_what_a_redis_client_cannot(browser: Browser, known: Daemon, topic: str) -> None:
+    """There is no command for it where a Redis client would not hear what the tail shows."""
+    for pattern, since in ((topic, "first"), (f"{topic}/[a]/*", "now")):
+        page = tailed(browser, known.http, pattern, since)
+        assert "redis-cli" not in page.run("texts('#tail-commands .names button')")
 
 
 def test_subscribe_in_a_script(browser: Browser, known: Daemon, topic: str) -> None:

@@ -37,7 +37,7 @@ def on(held: Held, topic: str) -> list[str]:
 
 def test_publishing(at_home: Shell, tmp_path: Path) -> None:
     """Each way to publish works as it is shown."""
-    text, bid, clock, pipe, words, film = documented("pub")
+    text, bid, clock, pipe, words, film, *_ = documented("pub")
     with subscribe(at_home.daemon.http, "/topics/**?transport=stream", "stream") as held:
         positions = [at_home.run(command).strip() for command in (text, bid, clock)]
         messages = held.until_messages(3)

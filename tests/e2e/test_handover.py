@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from comet.handover.frames import Batch, Frame, FrameReader, Hello, Known, Ready, Will, Yours, encoded
+from comet.handover.frames import VERSION, Batch, Frame, FrameReader, Hello, Known, Ready, Will, Yours, encoded
 from comet.handover.taking import CannotTakeOver, Predecessor
 from tests.daemons import ANYWHERE, LONGEST, Daemon, running, twistd
 from tests.e2e.held import asked, asked_json, connected, publish, streams, subscribe
@@ -162,7 +162,7 @@ def test_a_successor_that_dies_leaves_everything_as_it_was(place: str) -> None:
 
 def the_will(successor: socket.socket) -> Will:
     """Say hello, and read on until the predecessor's will has come."""
-    successor.sendall(encoded(Hello(version=1)))
+    successor.sendall(encoded(Hello(VERSION)))
     reader = FrameReader()
     frames: list[Frame] = []
     while not frames or not isinstance(frames[-1], Will):
@@ -182,7 +182,7 @@ def test_only_one_successor(place: str) -> None:
     with running("--handover", place) as daemon, connected(place) as first, connected(place) as second:
         the_will(first)
         # The second is not even accepted before the first is done.
-        second.sendall(encoded(Hello(version=1)))
+        second.sendall(encoded(Hello(VERSION)))
         first.sendall(encoded(Ready()))
         reader = FrameReader()
         assert list(reader.feed(first.recv(100))) == [Yours()]

@@ -80,6 +80,19 @@ async def test_publish_and_subscribe(client: Client, topic: str, transport: str)
 
 
 @pytest_twisted.ensureDeferred
+async def test_consumer(client: Client, topic: str) -> None:
+    """What is acknowledged does not come again, to another subscription either."""
+    name = topic.replace("/", " ")
+    async with client.subscribe(topic, consumer=name) as subscription:
+        await client.publish_many([(topic, number) for number in range(5)])
+        items = await taken(subscription, 4)
+        assert isinstance(items[2], Message)
+        await subscription.ack(items[2])
+    async with client.subscribe(topic, consumer=name) as subscription:
+        assert data(await taken(subscription, 4)) == [3, 4]
+
+
+@pytest_twisted.ensureDeferred
 async def test_many_at_once(client: Client, topic: str) -> None:
     """Many publishes at once share a few connections."""
     positions = await gatherResults([client.publish(topic, str(number)) for number in range(300)])

@@ -155,8 +155,9 @@ class Going:
         return self.process.poll() is not None and not self._reading.is_alive()
 
     def text(self) -> str:
-        """What it has printed so far."""
-        return self._printed.decode(errors="replace").replace("\r\n", "\n")
+        """What it has printed so far; each redrawing of a line is a line."""
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._printed.decode(errors="replace"))
+        return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def end(self) -> None:
         """End it, and whatever it has started."""

@@ -60,10 +60,11 @@ def test_nothing_escapes(page: Path) -> None:
 
 def test_flags_exist() -> None:
     """Every flag of ours that a page mentions is one."""
-    names = ("serve", "pub", "sub", "top", "bench", "doctor", "health")
+    logs = ("log info", "log verify", "log export", "log import", "log renew")
+    names = ("serve", "pub", "sub", "top", "bench", "doctor", "health", *logs)
     helps = "".join(
         subprocess.run(
-            [sys.executable, "-c", "import sys; from comet.cli import main; sys.exit(main())", name, "--help"],
+            [sys.executable, "-c", "import sys; from comet.cli import main; sys.exit(main())", *name.split(), "--help"],
             capture_output=True,
             text=True,
             check=True,

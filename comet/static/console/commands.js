@@ -27,7 +27,7 @@ const dots = (topic) => (topic.split("/").some((segment) => /^\.\.?$/.test(segme
 const given = (value, ...words) => (value ? words : []);
 
 /** How to have the messages of a pattern. `daemon` is `{ home, tcp }`, as the page has it. */
-export function subscribing({ home }, { pattern, since }) {
+export function subscribing({ home, tcp }, { pattern, since }) {
   const place = since === "now" ? "" : `&since=${encodeURIComponent(since)}`;
   const url = `${home}${path(pattern)}?transport=stream${place}`;
   const commands = [
@@ -38,8 +38,17 @@ export function subscribing({ home }, { pattern, since }) {
       text: `${command("comet", "sub", "--url", `${home}`, `--since=${since}`)} -- ${command(pattern)}`,
     },
   ];
+  if (tcp && since === "now") commands.push(...overRedis(tcp, pattern));
   if (home.protocol === "http:") commands.push({ name: "nc", text: requested(home, url) });
   return commands;
+}
+
+/** A Redis client hears what comes from now on. Of a pattern it would take some letters for wildcards. */
+function overRedis({ host, port }, pattern) {
+  const isTopic = !pattern.includes("*");
+  if (!isTopic && /[?[\\]/.test(pattern)) return [];
+  const words = [isTopic ? "SUBSCRIBE" : "PSUBSCRIBE", pattern];
+  return [{ name: "redis-cli", text: command("redis-cli", "-h", host, "-p", port, ...words) }];
 }
 
 function listening(pattern, since) {
