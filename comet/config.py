@@ -15,7 +15,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from comet.errors import shown
+from comet.errors import BadPattern, shown
+from comet.topics import Pattern
 
 PREFIX = "COMET_"
 """What the environment variable of a setting starts with."""
@@ -100,6 +101,48 @@ def _network(text: str) -> str:
         raise ValueError("write an address or a network, such as 127.0.0.1 or 10.0.0.0/8") from None
 
 
+def _anonymous(text: str) -> str:
+    match = re.fullmatch(r"(publish|subscribe)[: ](.+)", text)
+    if match is None:
+        raise ValueError("write publish: or subscribe: and a topic or pattern, such as subscribe:news/**")
+    try:
+        return f"{match[1]}:{Pattern.parse(match[2]).text}"
+    except BadPattern as error:
+        raise ValueError(error.detail) from None
+
+
+def _key(text: str) -> str:
+    if re.fullmatch(r"https?://[^\s/]+(/\S*)?", text):
+        return text
+    if not text.isprintable() or not text:
+        raise ValueError("write the path of a file, or the URL of a JWKS")
+    return str(Path(text).absolute())  # twistd changes its directory
+
+
+def _url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", text):
+        raise ValueError("write a URL, such as http://127.0.0.1:8000/comet/authorize")
+    return text
+
+
+def _text(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("write text without control characters")
+    return text
+
+
+def _header(text: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9-]{1,64}", text):
+        raise ValueError("write the name of a header, such as Cookie")
+    return text.lower()
+
+
+def _cookie(text: str) -> str:
+    if text != "none" and not re.fullmatch("__(Host|Secure)-[A-Za-z0-9_-]{1,64}", text):
+        raise ValueError("write a name that begins with __Host- or __Secure-, such as __Host-comet, or none")
+    return text
+
+
 def _socket(text: str) -> str:
     if text not in ("auto", "none") and not re.fullmatch(r"[@/][^\x00-\x1f]{1,100}", text):
         raise ValueError("write the path of a UNIX socket, @ and a name, none, or auto")
@@ -107,6 +150,7 @@ def _socket(text: str) -> str:
 
 
 DURABILITIES = ("commit", "fsync")
+LOCAL = ("all", "anonymous")
 
 LOG_FORMATS = ("human", "json")
 LOG_LEVELS = ("debug", "info", "warn", "error")
@@ -151,6 +195,12 @@ ORIGIN = Kind("origin", _origin)
 STORE = Kind("URL", _store)
 SOCKET = Kind("socket", _socket)
 NETWORK = Kind("network", _network)
+ANONYMOUS = Kind("publish: or subscribe: and a pattern", _anonymous)
+KEY = Kind("path or URL", _key)
+URL = Kind("URL", _url)
+TEXT = Kind("text", _text)
+HEADER = Kind("header", _header)
+COOKIE = Kind("cookie", _cookie)
 
 
 def _one_of(choices: tuple[str, ...]) -> Kind:
@@ -218,6 +268,10 @@ def _seconds_of(default: float, text: str, most: float = 86_400) -> Any:
     return _field(default, text, SECONDS, (0.001, most))
 
 
+def _rate_of(default: int, text: str) -> Any:
+    return _field(default, f"{text} 0: as many as come.", COUNT, (0, 1_000_000_000))
+
+
 def _field(default: Any, text: str, kind: Kind, range_: tuple[float, float] = (0, 0), *, live: bool = True) -> Any:
     return field(default=default, metadata={"help": text, "kind": kind, "range": range_, "live": live})
 
@@ -241,6 +295,40 @@ class Config:
     origin: tuple[str, ...] = _field(
         (), "A web origin whose pages may use this daemon, beside its own, such as https://shop.example.", ORIGIN
     )
+    proxy: tuple[str, ...] = _field(
+        (),
+        "A reverse proxy, or a network of them: what it says of a client's address (X-Forwarded-For, PROXY) counts.",
+        NETWORK,
+    )
+
+    key: tuple[str, ...] = _field(
+        (),
+        "A key that tokens are checked with: a file with a secret (HS256) or a public key in PEM (RS256, ES256, "
+        "EdDSA), or the URL of a JWKS.",
+        KEY,
+    )
+    audience: str = _field("", "The audience (aud) that tokens must be for; none if empty.", TEXT)
+    issuer: str = _field("", "The issuer (iss) that tokens must be of; anyone with a key if empty.", TEXT)
+    cookie: str = _field("__Host-comet", "The cookie in which a browser may carry its token; or none.", COOKIE)
+    key_refresh: float = _seconds_of(600.0, "After how long the keys at a URL are fetched again.")
+    authorize_url: str = _field(
+        "", "Where the application says what a client without a token may do; nobody is asked if empty.", URL
+    )
+    authorize_header: tuple[str, ...] = _field(
+        ("cookie",), "A header of the client that the application is shown, such as Cookie.", HEADER
+    )
+    authorize_timeout: float = _seconds_of(5.0, "How long the application may take to answer.", 60)
+    anonymous: tuple[str, ...] = _field(
+        (),
+        "What anybody may do without a token: publish:PATTERN or subscribe:PATTERN.",
+        ANONYMOUS,
+    )
+    local: str = _field(
+        "all",
+        "What programs on this machine may do without a token: all, or what anybody may (anonymous).",
+        _one_of(LOCAL),
+    )
+
     store: str = _field(
         "memory:",
         "Where messages are kept: memory: forgets them when the daemon stops, sqlite:PATH keeps them in a file.",
@@ -271,6 +359,20 @@ class Config:
     page_messages: int = _count_of(
         500, "How many messages an answer or a page holds at most, unless the request says limit.", LARGEST_LIMIT
     )
+
+    max_connections: int = _count_of(200_000, "How many connections there may be at once, of both faces together.")
+    max_connections_per_address: int = _rate_of(2_000, "How many of them one address may have.")
+    max_streams_per_address: int = _rate_of(1_000, "How many held responses one address may have.")
+    max_streams_per_subject: int = _rate_of(100, "How many held responses one subject of tokens may have.")
+    requests_per_address: int = _rate_of(1_000, "How many requests or commands a second may come from one address.")
+    requests_per_subject: int = _rate_of(1_000, "How many requests or commands a second may come of one subject.")
+    publishes_per_address: int = _rate_of(5_000, "How many messages a second one address may publish.")
+    publishes_per_subject: int = _rate_of(5_000, "How many messages a second one subject may publish.")
+    burst: float = _seconds_of(10.0, "For how many seconds together the rates may be used up at once.", 3600)
+    max_url: int = _size_of(32 * 1024, "The largest path with query of a request.")
+    max_waiting: int = _size_of(1024**2, "How much of one TCP connection may wait to be executed, before it is paused.")
+    max_commands_unknown: int = _count_of(10, "How many commands a TCP connection may send before AUTH, if it needs it.")
+    auth_timeout: float = _seconds_of(10.0, "How long a TCP connection may take to AUTH, if it needs it.")
 
     hook_private: tuple[str, ...] = _field(
         (), "A network to which hooks may post although it is not public, such as 127.0.0.1 or 10.0.0.0/8.", NETWORK

@@ -115,6 +115,66 @@ class HostRefused(CometError):
     status = 421
 
 
+class Unauthorized(CometError):
+    """Nothing says who asks, and nobody unknown may do that."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class BadToken(CometError):
+    """The token is malformed, of another issuer or audience, not valid yet, or revoked; or no key fits it."""
+
+    code = "bad_token"
+    status = 401
+
+
+class TokenExpired(CometError):
+    """The token was valid once; its client asks its application for a new one."""
+
+    code = "token_expired"
+    status = 401
+
+
+class Forbidden(CometError):
+    """Who asks is known, and may not do that."""
+
+    code = "forbidden"
+    status = 403
+
+
+class AuthorizationFailed(CometError):
+    """The application that decides (``authorize-url``), or the issuer of the keys, does not answer."""
+
+    code = "authorization_failed"
+    status = 503
+    retry = True
+
+
+class TooManyRequests(CometError):
+    """Requests or publishes come faster from there than allowed."""
+
+    code = "too_many_requests"
+    status = 429
+    retry = True
+
+
+class TooManyFromOne(CometError):
+    """One address or one subject has as many streams or connections open as allowed."""
+
+    code = "too_many_from_one"
+    status = 429
+    retry = True
+
+
+class TooManyConnections(CometError):
+    """As many connections are open as allowed, or as the system has descriptors for."""
+
+    code = "too_many_connections"
+    status = 503
+    retry = True
+
+
 class NotFound(CometError):
     """There is nothing at that path."""
 
