@@ -23,9 +23,11 @@ from comet.control import UNREADABLE, Bye, Open, Topics
 from comet.entrance import Entrance, Publish
 from comet.errors import Draining, StoreFailed, TooManyStreams, UnknownStream, shown
 from comet.history import History
+from comet.holder import LOCAL, Holder
 from comet.interfaces import Clock, Framing, Store, Writer
 from comet.kept import Kept
 from comet.keys import Keys
+from comet.limits.limits import Limits
 from comet.log import Log, Replay, Retention, Since
 from comet.message import Draft, Gap, Page
 from comet.metrics import Metrics
@@ -58,6 +60,7 @@ class Router:
         self.streams: dict[str, Subscription] = {}
         self.draining = False
         self.keys = Keys(config.key_window, config.max_keys)
+        self.limits = Limits(config, metrics, clock)
         self._store = store
         self._clock = clock
         self._now = now
@@ -70,7 +73,8 @@ class Router:
         self._sweep.each_tick += [self._expire, self.history.forget]
         self.each_second = self._sweep.each_second
         """What else is to be done once a second."""
-        self.each_second += [self._retry_store]
+        self.each_second += [self._retry_store, self.limits.each_second]
+        self._turns.left.append(lambda subscription: self.limits.closed(subscription.who))
         self._entrance = Entrance(self._publish)
         self._succeeded = False
 
@@ -116,6 +120,7 @@ class Router:
         self._sweep.configure(config)
         self._store.configure(config)
         self.config = config
+        self.limits.configure(config)
         self.log.retain(Retention(config.retain_messages, config.retain_seconds, config.retain_bytes))
         self.keys.bound(config.key_window, config.max_keys)
 
@@ -200,16 +205,18 @@ class Router:
 
     # -- subscribers ------------------------------------------------------------------------------------------------
 
-    def subscribe(self, interest: Interest, writer: Writer, head: bytes = b"") -> Subscription:
-        """Open a subscription on ``writer``; ``head`` is written before anything else.
+    def subscribe(
+        self, interest: Interest, writer: Writer, head: bytes = b"", holder: Holder = LOCAL
+    ) -> Subscription:
+        """Open a subscription on ``writer``, on behalf of ``holder``; ``head`` is written before anything else.
 
         Returns it; one that had its whole answer at once is over already. The caller tells :meth:`gone` when the client
-        goes. Raises :exc:`~comet.errors.TooManyStreams` or
-        :exc:`~comet.errors.Draining`, and then nothing was written.
+        goes. Raises what :meth:`check_room` raises, and then nothing was written.
         """
         self.check_room()
+        self.limits.opened(holder.who)
         audience = self._turns.audiences.enter(interest.key)
-        subscription = Subscription(audience, writer, interest, secrets.token_urlsafe(12))
+        subscription = Subscription(audience, writer, interest, secrets.token_urlsafe(12), holder)
         subscription.born = self._now()
         self.streams[subscription.stream] = subscription
         counts = self.metrics.subscribed
@@ -246,12 +253,14 @@ class Router:
         if subscription.audience is not None:
             self.end(subscription, UNREADABLE)
 
-    def check_room(self) -> None:
-        """Raise :exc:`~comet.errors.TooManyStreams` or :exc:`~comet.errors.Draining` if ``subscribe`` would."""
+    def check_room(self, holder: Holder = LOCAL) -> None:
+        """Raise :exc:`~comet.errors.TooManyStreams`, :exc:`~comet.errors.TooManyFromOne` or
+        :exc:`~comet.errors.Draining` if ``subscribe`` would."""
         if self.draining:
             raise Draining("the daemon is shutting down")
         if len(self.streams) >= self.config.max_streams:
             raise TooManyStreams(f"{len(self.streams)} streams are open (max-streams); try again later")
+        self.limits.check_room(holder.who)
 
     def drained(self, subscription: Subscription) -> None:
         """The subscription's writer has room again."""
@@ -338,6 +347,11 @@ class Router:
         return self._waits.is_stuck(subscription)
 
     # -- what people ask --------------------------------------------------------------------------------------------
+
+    @property
+    def left(self) -> list[Callable[[Subscription], None]]:
+        """Whoever wants to be told of subscriptions that are over."""
+        return self._turns.left
 
     @property
     def audiences(self) -> Audiences:

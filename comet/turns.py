@@ -59,6 +59,7 @@ class Turns:
         self.waits = Waits(clock)
         self._log = history.log
         self._streams = streams
+        self.left: list[Callable[[Subscription], None]] = []
         self._metrics = metrics
         self._clock = clock
         self._marked: deque[Row] = deque()
@@ -127,6 +128,8 @@ class Turns:
         assert audience is not None
         subscription.audience = None
         self.audiences.leave(audience)
+        for tell in self.left:
+            tell(subscription)
 
     def await_end(self, writer: Writer) -> None:
         self.waits.begin_end(writer)

@@ -44,6 +44,9 @@ class Limits:
     def opened(self, who: Who) -> None:
         """Count a stream, or raise :exc:`~comet.errors.TooManyFromOne` and count nothing."""
 
+    def check_room(self, who: Who) -> None:
+        """Raise what :meth:`opened` would raise."""
+
     def closed(self, who: Who) -> None:
         """Undo :meth:`opened`."""
 
