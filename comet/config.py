@@ -209,7 +209,11 @@ class Config:
     publishes_per_address: int = _rate_of(5_000, "How many messages a second one address may publish.")
     publishes_per_subject: int = _rate_of(5_000, "How many messages a second one subject may publish.")
     burst: float = _seconds_of(10.0, "For how many seconds together the rates may be used up at once.", 3600)
-    max_url: int = _size_of(32 * 1024, "The largest path with query of a request.")
+    max_url: int = _size_of(16 * 1024, "The largest path with query of a request.")
+    max_bodies: int = _size_of(
+        256 * 1024**2,
+        "How much memory the bodies of all requests under way may take; those over 64 KiB have half of it.",
+    )
     max_waiting: int = _size_of(1024**2, "How much of one TCP connection may wait to be executed, before it is paused.")
     max_commands_unknown: int = _count_of(
         10, "How many commands a TCP connection may send before AUTH, if it needs it."

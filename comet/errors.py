@@ -13,12 +13,13 @@ class CometError(Exception):
     """A request that is refused.
 
     ``code`` is stable and meant for programs, ``status`` is the HTTP status, ``retry`` says whether the same request
-    may succeed later.
+    may succeed later, and ``after`` in how many seconds, if that is known.
     """
 
     code = "error"
     status = 400
     retry = False
+    after: float | None = None
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -175,6 +176,14 @@ class TooManyConnections(CometError):
     retry = True
 
 
+class TooManyBodies(CometError):
+    """The bodies of the requests that are under way take as much memory as ``max-bodies`` allows."""
+
+    code = "too_many_bodies"
+    status = 503
+    retry = True
+
+
 class NotFound(CometError):
     """There is nothing at that path."""
 
@@ -183,7 +192,7 @@ class NotFound(CometError):
 
 
 class BadName(CometError):
-    """The name cannot be that of a consumer."""
+    """The name cannot be that of a consumer, or of what is revoked."""
 
     code = "bad_name"
 
@@ -251,6 +260,13 @@ class UpgradeRequired(CometError):
 
     code = "upgrade_required"
     status = 426
+
+
+class UrlTooLong(CometError):
+    """The path with its query is longer than ``max-url``."""
+
+    code = "url_too_long"
+    status = 414
 
 
 class HeadTooLarge(CometError):
@@ -323,6 +339,14 @@ class TooManyHooks(CometError):
 
     code = "too_many_hooks"
     status = 429
+
+
+class TooManyRevocations(CometError):
+    """As many tokens and subjects are revoked as are remembered; to forget one early would let it in again."""
+
+    code = "too_many_revocations"
+    status = 503
+    retry = True
 
 
 class CannotOpen(Exception):

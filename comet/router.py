@@ -34,6 +34,7 @@ from comet.metrics import Metrics
 from comet.publishing import Publishing
 from comet.records import Records
 from comet.sweep import Sweep
+from comet.tenure import Tenures
 from comet.topics import Pattern
 from comet.turns import Turns, delivery_of
 
@@ -74,7 +75,9 @@ class Router:
         self.each_second = self._sweep.each_second
         """What else is to be done once a second."""
         self.each_second += [self._retry_store, self.limits.each_second]
-        self._turns.left.append(lambda subscription: self.limits.closed(subscription.who))
+        self.tenures = Tenures(self.end)
+        self.each_second += [lambda: self.tenures.expire(self._now())]
+        self._turns.left += [self.tenures.over, lambda subscription: self.limits.closed(subscription.who)]
         self._entrance = Entrance(self._publish)
         self._succeeded = False
 
@@ -205,9 +208,7 @@ class Router:
 
     # -- subscribers ------------------------------------------------------------------------------------------------
 
-    def subscribe(
-        self, interest: Interest, writer: Writer, head: bytes = b"", holder: Holder = LOCAL
-    ) -> Subscription:
+    def subscribe(self, interest: Interest, writer: Writer, head: bytes = b"", holder: Holder = LOCAL) -> Subscription:
         """Open a subscription on ``writer``, on behalf of ``holder``; ``head`` is written before anything else.
 
         Returns it; one that had its whole answer at once is over already. The caller tells :meth:`gone` when the client
@@ -219,6 +220,7 @@ class Router:
         subscription = Subscription(audience, writer, interest, secrets.token_urlsafe(12), holder)
         subscription.born = self._now()
         self.streams[subscription.stream] = subscription
+        self.tenures.began(subscription)
         counts = self.metrics.subscribed
         counts[interest.key.transport] = counts.get(interest.key.transport, 0) + 1
         start = self.history.start(interest.since, interest.key.patterns)

@@ -12,6 +12,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
+from comet.access.access import Access
+from comet.access.revoked import Revocations
 from comet.audience import Interest, Key, Subscription
 from comet.config import Config
 from comet.errors import StoreFailed
@@ -461,3 +463,8 @@ def until(condition: Callable[[], bool], act: Callable[[], object], most: int = 
             return
         act()
     raise AssertionError("it never came true")
+
+
+def access_of(router: Router, clock: Any) -> Access:
+    """What says who may do what, by the settings of ``router``."""
+    return Access(router.config, clock, router.metrics, Revocations(router.records, router.time), router.time)

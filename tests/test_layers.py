@@ -29,6 +29,9 @@ LAYERS = (
     "log",
     "history",
     "records",
+    "sockets",
+    "slots",
+    "exchange",
     "access",
     "limits",
     "holder",
@@ -41,6 +44,7 @@ LAYERS = (
     "waits",
     "turns",
     "sweep",
+    "tenure",
     "router",
     "stats",
     "framing",
@@ -52,7 +56,6 @@ LAYERS = (
     "consumers",
     "quiet",
     "hooks",
-    "sockets",
     "resp",
     "web",
     "sending",
@@ -82,6 +85,7 @@ PURE = (
     "keys",
 )
 PURE_FILES = (
+    "exchange/values.py",
     "access/grant.py",
     "access/tokens.py",
     "access/who.py",

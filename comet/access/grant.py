@@ -87,6 +87,6 @@ def covers(grant: Pattern, wanted: Pattern) -> bool:
         want = wanted.segments[index]
         if segment == "**":
             return True
-        if want == "**" or (segment != "*" and segment != want):
+        if want == "**" or segment not in ("*", want):
             return False
     return len(grant.segments) == len(wanted.segments)

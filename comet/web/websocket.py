@@ -6,6 +6,7 @@ What the daemon writes is the framing ``text``, as on any stream. A client sends
     {"unsubscribe":["auction/6"]}                        the same
     {"publish":"auction/7","data":{"bid":120},"ref":1}   answered by {"comet":"ok","ref":1,"id":"5f0c1a2b-1042"}
     {"ack":"5f0c1a2b-1042","ref":2}                      of a consumer: answered by {"comet":"ok","ref":2,"id":…}
+    {"token":"eyJhbGciOi…","ref":3}                      a new token for the stream: answered by {"comet":"ok","ref":3}
 
 What is refused is answered by ``{"comet":"error","ref":1,"code":"bad_topic","detail":"…"}`` and the stream goes on;
 only what breaks the protocol ends it. The subprotocol ``comet.v1`` is answered if it is offered; no extension is.
@@ -39,9 +40,9 @@ from comet.errors import BadJSON, BadRequest, CometError, Internal, UpgradeRequi
 from comet.framing.text import text_frame
 from comet.message import Position
 from comet.router import Router
+from comet.sockets import take_over
 from comet.web.batch import Content, decode, draft_of
-from comet.web.channel import take_over
-from comet.web.streams import Change, apply_change
+from comet.web.streams import Change, apply_change, renew
 from comet.web.writer import BufferedWriter, DirectWriter, make_writer
 
 SUBPROTOCOL = b"comet.v1"
@@ -72,6 +73,7 @@ class Addressed(Struct, kw_only=True):
 
     publish: Raw | UnsetType = UNSET
     ack: str | UnsetType = UNSET
+    token: str | UnsetType = UNSET
     ref: str | int | UnsetType = UNSET
 
 
@@ -121,15 +123,16 @@ def accept_websocket(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, protocol)
     )
-    router.check_room()
+    router.check_room(request.holder)
     site = request.channel.site
     transport, ahead = request.channel.hand_over()
     writer = make_writer(transport, router, config)
+    writer.address = request.channel.address
     watched = site.requests.watched(request, writer, "websocket", 101)
     writer.received = Session(writer, site, acknowledge).received
     writer.farewell = GOING_AWAY
     take_over(transport, watched)
-    writer.subscription = subscription = router.subscribe(interest, writer, head)
+    writer.subscription = subscription = router.subscribe(interest, writer, head, request.holder)
     if ahead:
         writer.dataReceived(ahead)
     return subscription
@@ -275,7 +278,9 @@ class Session:
         try:
             addressed = decode(_addressed, message)
             ref = _checked_ref(addressed.ref)
-            if addressed.ack is not UNSET:
+            if addressed.token is not UNSET:
+                self._renew(addressed.token, ref)
+            elif addressed.ack is not UNSET:
                 self._ack(addressed.ack, ref)
             elif addressed.publish is UNSET:
                 assert self._writer.subscription is not None
@@ -286,8 +291,11 @@ class Session:
             self._refuse(error, ref)
 
     def _publish(self, message: Publish, ref: str | int | UnsetType) -> None:
-        router = self._writer.router
+        router, subscription = self._writer.router, self._writer.subscription
+        assert subscription is not None
         draft = draft_of(message.publish, message, router.config.max_payload)
+        subscription.grant.check_publish(draft.topic)
+        router.limits.publish(subscription.who, 1)
         published = router.publish([draft])
         self._await(published.addCallback(lambda offsets: Position(router.epoch, offsets[0])), ref)
 
@@ -297,15 +305,20 @@ class Session:
         position = Position.parse(text)
         self._await(self._acknowledge(position).addCallback(lambda _: position), ref)
 
+    def _renew(self, token: str, ref: str | int | UnsetType) -> None:
+        assert self._writer.subscription is not None
+        renewed = renew(self._site.gate.access, self._writer.router, self._writer.subscription, token)
+        self._await(renewed.addCallback(lambda _: UNSET), ref)
+
     def _await(self, done: Deferred[Any], ref: str | int | UnsetType) -> None:
         self._outstanding += 1
         done.addBoth(self._done, ref)
         done.addErrback(lambda failure: self._log.failure("answering a client failed", failure=failure))
 
-    def _done(self, result: Position | Failure, ref: str | int | UnsetType) -> None:
+    def _done(self, result: Position | UnsetType | Failure, ref: str | int | UnsetType) -> None:
         self._outstanding -= 1
         if not isinstance(result, Failure):
-            self._say({"comet": "ok", "ref": ref, "id": str(result)})
+            self._say({"comet": "ok", "ref": ref, "id": result if result is UNSET else str(result)})
         elif isinstance(result.value, CometError):
             self._refuse(result.value, ref)
         else:

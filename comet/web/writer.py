@@ -77,6 +77,7 @@ class StreamWriter:
 
     __slots__ = (
         "_ending",
+        "address",
         "descriptor",
         "farewell",
         "received",
@@ -90,6 +91,7 @@ class StreamWriter:
         self.transport = transport
         self.router = router
         self.descriptor = -1
+        self.address = ""
         self.subscription: Subscription | None = None
         self.received: Callable[[bytes], None] | None = None
         self.when_drained: Callable[[], None] | None = None
@@ -108,6 +110,7 @@ class StreamWriter:
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002
         self.router.metrics.http_connections -= 1
+        self.router.limits.disconnected(self.address)
         self.received = self.when_drained = None
         if self.subscription is not None:
             self.router.gone(self.subscription)
