@@ -74,9 +74,8 @@ class Router:
         self._sweep.each_tick += [self._expire, self.history.forget]
         self.each_second = self._sweep.each_second
         """What else is to be done once a second."""
-        self.each_second += [self._retry_store, self.limits.each_second]
         self.tenures = Tenures(self.end)
-        self.each_second += [lambda: self.tenures.expire(self._now())]
+        self.each_second += [self._retry_store, self.limits.each_second, lambda: self.tenures.expire(now())]
         self._turns.left += [self.tenures.over, lambda subscription: self.limits.closed(subscription.who)]
         self._entrance = Entrance(self._publish)
         self._succeeded = False
@@ -349,11 +348,6 @@ class Router:
         return self._waits.is_stuck(subscription)
 
     # -- what people ask --------------------------------------------------------------------------------------------
-
-    @property
-    def left(self) -> list[Callable[[Subscription], None]]:
-        """Whoever wants to be told of subscriptions that are over."""
-        return self._turns.left
 
     @property
     def audiences(self) -> Audiences:

@@ -77,11 +77,11 @@ def command(*arguments: str, stdin: str | None = None, environ: Mapping[str, str
 
 
 @contextmanager
-def running(*options: str, anywhere: Sequence[str] = ANYWHERE) -> Iterator[Daemon]:
+def running(*options: str, anywhere: Sequence[str] = ANYWHERE, before: Sequence[str] = ()) -> Iterator[Daemon]:
     """A daemon that listens, ``anywhere`` unless the options name other ports; it is ended with the block if it has not
-    been before."""
+    been before. ``before`` is what its command is put behind, such as what limits it and then becomes it."""
     with subprocess.Popen(
-        [sys.executable, *TWISTD, "-n", "--pidfile=", "comet", *anywhere, *options],
+        [*before, sys.executable, *TWISTD, "-n", "--pidfile=", "comet", *anywhere, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -18,6 +18,7 @@ from comet.topics import Pattern
 from tests.minting import minted
 
 NOW = 1_790_000_000.0
+ANYONE = Terms()
 
 
 def encoded(data: object) -> str:
@@ -26,9 +27,9 @@ def encoded(data: object) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def granted(now: float = NOW, terms: Terms = Terms(), **claims: Any) -> Grant:
+def granted(terms: Terms = ANYONE, **claims: Any) -> Grant:
     """What claims come to."""
-    return grant_of(json.dumps(claims).encode(), terms, now)
+    return grant_of(json.dumps(claims).encode(), terms, NOW)
 
 
 # -- parts ------------------------------------------------------------------------------------------------------------
@@ -44,29 +45,48 @@ def test_parts() -> None:
     assert len(signed.signature) == 32
 
 
+HEADER = encoded({"alg": "HS256"})
+
+
 @pytest.mark.parametrize(
     "token",
     [
         *("", ".", "..", "a", "a.b", "a.b.c", "a.b.c.d", "!.!.!", "é.é.é", " a.b.c", "a.b.c\n"),
-        f"{encoded({'alg': 'HS256'})}={'.e30.'}",
-        f"{encoded({'alg': 'HS256'})}.e30.AB",  # another spelling of AA
-        f"{encoded({'alg': 'HS256'})}.e30.A",
-        f"{encoded([])}.e30.",
-        f"{encoded({})}.e30.",
-        f"{encoded({'alg': None})}.e30.",
-        f"{encoded({'alg': 'HS256', 'kid': 7})}.e30.",
-        f"{encoded({'alg': 'HS256', 'crit': ['b64'], 'b64': False})}.e30.",
-        f"{encoded({'alg': 'HS256', 'crit': []})}.e30.",
-        f"{encoded(b'{' + b'[' * 2000)}.e30.",
-        f"{encoded(b'{"a":' + b'[' * 2000 + b']' * 2000 + b'}')}.e30.",
-        f"{encoded(b'\xff')}.e30.",
-        f"{encoded(b'{"alg":"HS256"')}.e30.",
+        f"{HEADER}=.e30.",
+        f"{HEADER}.e30",
+        f"{HEADER}.e30.AB",  # another spelling of AA
+        f"{HEADER}.e30.A",
+        f"{HEADER}.e30.AA\n",
+        f"{HEADER}.e30.AA.AA.AA",
     ],
 )
 def test_malformed(token: str) -> None:
     """Whatever is no signed JWT in its one right spelling is refused."""
     with pytest.raises(BadToken):
         parts_of(token)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        {},
+        {"alg": None},
+        {"alg": ["HS256"]},
+        {"alg": "HS256", "kid": 7},
+        {"alg": "HS256", "crit": ["b64"], "b64": False},
+        {"alg": "HS256", "crit": []},
+        b"",
+        b"\xff",
+        b'{"alg":"HS256"',
+        b'{"alg":"HS256","a":' + b"[" * 2000,
+        b'{"alg":"HS256","a":' + b"[" * 2000 + b"]" * 2000 + b"}",
+    ],
+)
+def test_header(header: object) -> None:
+    """A header is an object that names an algorithm, and asks for nothing that is not understood."""
+    with pytest.raises(BadToken):
+        parts_of(f"{encoded(header)}.e30.AA")
 
 
 def test_token_bomb() -> None:
@@ -84,7 +104,9 @@ def test_anything_as_a_token(token: str) -> None:
         assert len(token) < 20 or token not in error.detail
 
 
-@given(st.binary(max_size=400) | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(encoded))
+@given(
+    st.binary(max_size=400) | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(encoded)
+)
 def test_anything_as_a_header(data: bytes | str) -> None:
     """So with whatever the header says."""
     header = data if isinstance(data, str) else encoded(data)
@@ -164,7 +186,9 @@ def test_claims_that_cannot_be_understood(claims: dict[str, Any]) -> None:
     assert "\n" not in refused.value.detail
 
 
-@pytest.mark.parametrize("payload", [b"", b"[]", b"7", b"{", b"\xff", b'{"exp":NaN}', b'{"exp":1e999}', b'{"exp":Infinity}'])
+@pytest.mark.parametrize(
+    "payload", [b"", b"[]", b"7", b"{", b"\xff", b'{"exp":NaN}', b'{"exp":1e999}', b'{"exp":Infinity}']
+)
 def test_payloads_that_are_no_claims(payload: bytes) -> None:
     """A payload that is no JSON object, or has a time that is no number, is refused."""
     with pytest.raises(BadToken):
@@ -221,9 +245,9 @@ def test_no_audience(claims: dict[str, Any]) -> None:
 def test_issuer() -> None:
     """A daemon that has an issuer takes no token of another."""
     assert granted(terms=Terms("", "https://login.example/"), iss="https://login.example/") == Grant()
-    for claims in ({}, {"iss": "https://login.example"}):
+    for issuer in ("", "https://login.example", "https://evil.example/"):
         with pytest.raises(BadToken, match="issuer"):
-            granted(terms=Terms("", "https://login.example/"), **claims)
+            granted(terms=Terms("", "https://login.example/"), iss=issuer)
 
 
 _VALUES = st.recursive(

@@ -15,7 +15,9 @@ def test_a_program_of_this_machine_is_local(host: str) -> None:
     assert is_local_peer(host, ())
 
 
-@pytest.mark.parametrize("host", ["192.0.2.7", "10.0.0.1", "::2", "fe80::1%eth0", "0.0.0.0", "unknown", "127.0.0.1.example"])
+@pytest.mark.parametrize(
+    "host", ["192.0.2.7", "10.0.0.1", "::2", "fe80::1%eth0", "0.0.0.0", "unknown", "127.0.0.1.example"]
+)
 def test_others_are_not(host: str) -> None:
     """Not even in a private network."""
     assert not is_local_peer(host, ())

@@ -308,10 +308,10 @@ def test_the_use_of_each_limit() -> None:
     for _ in range(3):
         limits.request(Who(HERE))
     uses = accounts.metrics.limit_use
-    assert uses["max_connections"] == 0.4
-    assert uses["max_connections_per_address"] == 0.5
-    assert uses["max_streams_per_address"] == 0.0
-    assert uses["max_streams_per_subject"] == 0.2
-    assert uses["requests_per_address"] == pytest.approx(0.3)
-    assert uses["publishes_per_address"] == 0.0
+    assert uses["max-connections"] == 0.4
+    assert uses["max-connections-per-address"] == 0.5
+    assert uses["max-streams-per-address"] == 0.0
+    assert uses["max-streams-per-subject"] == 0.2
+    assert uses["requests-per-address"] == pytest.approx(0.3)
+    assert uses["publishes-per-address"] == 0.0
     assert accounts.metrics.addresses == 2

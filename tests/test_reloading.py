@@ -61,7 +61,7 @@ class Running:
         self.publishers = RespFactory(self.router, config, self.metrics)
         self.logged: list[str] = []
         self.observer = Observer(config, lambda _, text: self.logged.append(text))
-        self.reloading = Reloading(config, (self.router, self.face.site, self.publishers))
+        self.reloading = Reloading(config, (self.router, self.face.site.gate.access, self.face.site, self.publishers))
         self.reloading.parts.append(self.observer)
         self.reloading.sources = sources
 
@@ -294,7 +294,9 @@ ELSEWHERE = {"send-buffer", "drain", "hook-private", "keep-seconds", "keep-bytes
 
 def test_every_live_setting_is_looked_at() -> None:
     """What may change while the daemon runs is seen to change; what cannot is ``live=False`` in ``Config``."""
-    assert {setting.name for setting in settings() if setting.live} == LOOKS.keys() | ELSEWHERE
+    from tests.test_reloading_access import CASES  # noqa: PLC0415
+
+    assert {setting.name for setting in settings() if setting.live} == LOOKS.keys() | CASES.keys() | ELSEWHERE
 
 
 @pytest.mark.parametrize("name", LOOKS)

@@ -214,7 +214,7 @@ def test_a_cookie_does_not_count_otherwise(headers: dict[str, str], key: str) ->
 
 
 def test_one_cookie_only(key: str) -> None:
-    """Two of the name are refused: another site of the domain may have set one. Another name, or none, means nothing."""
+    """Two of the name are refused: another site of the domain may have set one. Another name means nothing."""
     face = make(local="anonymous", key=(key,))
     two = f"__Host-comet={token()}; __Host-comet={token('mallory')}"
     assert code(face.ask("GET", SUBSCRIBE, Cookie=two, Origin="http://localhost")) == (401, "bad_token")
@@ -268,3 +268,56 @@ def test_consumers_are_for_those_whose_token_names_them(key: str) -> None:
     for method, path in (("GET", "x?topic=news/a&wait=0"), ("POST", "x/ack"), ("DELETE", "x")):
         assert code(face.ask(method, f"/consumers/{path}", b'{"id":"0-1"}', **mine)) == (403, "forbidden")
     assert code(face.ask("GET", "/consumers/billing?topic=a&wait=0", **mine)) == (403, "forbidden")
+
+
+def test_revoking_ends_streams_and_keeps_out(key: str) -> None:
+    """A token that was revoked opens nothing any more, and what it had opened ends."""
+    face = make(local="anonymous", key=(key,))
+    wire, _ = opened(face, token(jti="1"))
+    admin = {"Authorization": f"Bearer {token('root', comet={'admin': True})}"}
+    assert code(face.ask("POST", "/revocations", b'{"token":"1"}')) == UNAUTHORIZED
+    answer = face.ask("POST", "/revocations", b'{"token":"1"}', **admin)
+    assert (answer.status, answer.json()["ended"]) == (201, 1)
+    assert b'"reason":"revoked"' in wire.take()
+    assert code(face.ask("GET", SUBSCRIBE, Authorization=f"Bearer {token(jti='1')}")) == (401, "bad_token")
+    assert face.ask("GET", SUBSCRIBE, Authorization=f"Bearer {token(jti='2')}").status == 200
+
+
+def websocket(face: Face, bearer: str) -> Any:
+    """A WebSocket, whose opening was read."""
+    wire = face.connect()
+    head = [
+        "GET /topics/news/a HTTP/1.1",
+        "Host: localhost",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        f"Authorization: Bearer {bearer}",
+    ]
+    wire.send("\r\n".join([*head, "", ""]).encode())
+    assert b"101" in wire.take()[:12]
+    return wire
+
+
+def said(wire: Any, text: bytes) -> bytes:
+    """What is answered to ``text``."""
+    mask = b"\0\0\0\0"
+    size = bytes([0x80 | len(text)]) if len(text) < 126 else b"\xfe" + len(text).to_bytes(2, "big")
+    wire.send(b"\x81" + size + mask + text)
+    return bytes(wire.take())
+
+
+def test_a_websocket_does_what_its_token_allows(key: str) -> None:
+    """And is renewed on itself."""
+    face = make(local="anonymous", key=(key,))
+    wire = websocket(face, token(exp=100))
+    assert b'"comet":"ok"' in said(wire, b'{"publish":"chat/a","data":1,"ref":1}')
+    assert b'"code":"forbidden"' in said(wire, b'{"publish":"news/a","data":1,"ref":2}')
+    assert b'"code":"forbidden"' in said(wire, b'{"subscribe":["chat/a"],"ref":3}')
+    assert b'{"comet":"ok","ref":4}' in said(wire, b'{"token":"%b","ref":4}' % token(exp=1000).encode())
+    assert b'"code":"bad_token"' in said(wire, b'{"token":"x","ref":5}')
+    face.clock.pump([10.0] * 30)
+    assert b"expired" not in wire.take()
+    face.clock.pump([10.0] * 75)
+    assert b'"reason":"expired"' in wire.take()

@@ -70,7 +70,7 @@ def test_one_connection_too_many_is_told_so_at_once() -> None:
     for wire in (first, fourth):
         wire.leave()
     assert face.metrics.http_connections == 0
-    assert face.metrics.limit_use["max_connections"] == 0
+    assert face.metrics.limit_use["max-connections"] == 0
 
 
 def test_one_address_has_its_share_of_connections() -> None:
@@ -83,7 +83,7 @@ def test_one_address_has_its_share_of_connections() -> None:
     assert HERE in answer.json()["detail"]
     for wire in wires:
         wire.leave()
-    assert face.metrics.limit_use["max_connections_per_address"] == 0
+    assert face.metrics.limit_use["max-connections-per-address"] == 0
     assert face.ask(POLL).status == 200
 
 
@@ -152,7 +152,7 @@ def test_one_address_has_its_share_of_streams(transport: str) -> None:
     answer = face.ask(asked)
     assert (answer.status, answer.code) == (429, "too_many_from_one")
     assert int(answer.headers["retry-after"]) > 0
-    assert face.metrics.limit_use["max_streams_per_address"] == 1.0
+    assert face.metrics.limit_use["max-streams-per-address"] == 1.0
     first.leave()
     third = face.held(asked)
     assert len(face.router.streams) == 2
@@ -161,7 +161,7 @@ def test_one_address_has_its_share_of_streams(transport: str) -> None:
     for wire in (second, third):
         wire.leave()
     assert not face.left_behind()
-    assert face.metrics.limit_use["max_streams_per_address"] == 0
+    assert face.metrics.limit_use["max-streams-per-address"] == 0
 
 
 # -- rates ------------------------------------------------------------------------------------------------------------

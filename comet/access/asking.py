@@ -241,11 +241,12 @@ def read(reply: Reply, asked: float, now: float) -> Known:
     if reply.body is None:
         raise Odd("its answer is too long")
     try:
-        until = now + min(_term.decode(reply.body).ttl, LONGEST_TTL)
+        ttl = min(_term.decode(reply.body).ttl, LONGEST_TTL)
         grant = grant_of(reply.body, Terms(), now)
     except (DecodeError, UnicodeDecodeError, RecursionError, BadToken, TokenExpired) as error:
         raise Odd(f"its answer cannot be used: {error}") from None
-    return Known(replace(grant, issued=asked, expires=min(until, grant.expires)), until)
+    until = min(now + ttl, grant.expires)
+    return Known(replace(grant, issued=asked, expires=until), until)
 
 
 def _joined(question: _Question) -> Deferred[Grant]:

@@ -204,7 +204,8 @@ class Limits:
             ("max_streams_per_subject", self._streams["subject"]),
         ):
             uses[name] = counts.highest() / getattr(config, name) if getattr(config, name) else 0.0
-        return uses | {name: buckets.fullest_use(now) for name, buckets in self._rates.items()}
+        uses |= {name: buckets.fullest_use(now) for name, buckets in self._rates.items()}
+        return {name.replace("_", "-"): use for name, use in uses.items()}
 
     def addresses(self) -> int:
         """How many addresses something is remembered of."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -17,6 +17,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from comet.access.access import Access
+from comet.access.grant import Grant
 from comet.config import Config
 from comet.consumers import Consumers
 from comet.errors import CometError, Internal
@@ -39,6 +40,7 @@ from comet.web.hooks import HooksResource
 from comet.web.pages import pages
 from comet.web.requests import Requests
 from comet.web.resources import Branch, refuse
+from comet.web.revocations import RevocationsResource
 from comet.web.streams import Streams
 from comet.web.topics import Topics
 from comet.web.writer import descriptor_of, send
@@ -293,6 +295,11 @@ class CometSite(Site):
             channel.overdue()
 
 
+def _revoke(router: Router, access: Access, covers: Callable[[Grant], bool]) -> int:
+    access.revoked()
+    return router.tenures.revoke(router.streams.values(), covers)
+
+
 def make_site(router: Router, consumers: Consumers, hooks: Hooks, access: Access, clock: Clock) -> CometSite:
     """Return the factory of the HTTP face."""
     config = router.config
@@ -305,6 +312,7 @@ def make_site(router: Router, consumers: Consumers, hooks: Hooks, access: Access
         b"consumers": reading,
         b"hooks": HooksResource(hooks, router, clock),
         b"streams": Streams(router, access),
+        b"revocations": RevocationsResource(access.revocations, lambda covers: _revoke(router, access, covers)),
         **introspection(router, figures, standing, clock),
         **pages(config),
     }
