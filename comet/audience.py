@@ -104,6 +104,12 @@ class Subscription:
         self.born = 0.0
 
 
+def address_of(subscription: Subscription) -> str:
+    """Where its client is: behind a listed proxy as that has said, else as it has connected."""
+    peer, address = subscription.writer.peer(), subscription.who.address
+    return peer if address in ("", peer.rpartition(":")[0].strip("[]")) else address
+
+
 class Row:
     """Up to :data:`ROW` members of an audience, flushed whole.
 

@@ -321,3 +321,14 @@ def test_a_websocket_does_what_its_token_allows(key: str) -> None:
     assert b"expired" not in wire.take()
     face.clock.pump([10.0] * 75)
     assert b'"reason":"expired"' in wire.take()
+
+
+def test_behind_a_proxy_the_client_is_told(key: str) -> None:
+    """In lists of streams stands who it is, not the proxy; of others what they say of themselves does not count."""
+    face = make(proxy=("127.0.0.1/32",), key=(key,))
+    admin = {"Authorization": f"Bearer {token('root', comet={'admin': True, 'subscribe': ['**']})}"}
+    wire = face.connect()
+    head = f"GET /topics/a?transport=stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: {admin['Authorization']}\r\n"
+    wire.send(f"{head}X-Forwarded-For: 127.0.0.1, 203.0.113.5\r\n\r\n".encode())
+    (stream,) = face.ask("GET", "/stats/streams", **admin).json()["streams"]
+    assert stream["address"] == "203.0.113.5"

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from comet.access.grant import Grant
-from comet.access.jwks import Issuer
+from comet.access.jwks import Issuer, Request
 from comet.access.keyfiles import BadKeyFile, Key, read_key
 from comet.access.tokens import Signed, Terms, check_current, grant_of, parts_of
 from comet.config import BadSetting, Config
@@ -26,10 +26,12 @@ _log = Logger()
 
 
 class Keyring:
-    """All keys that count. Raises :exc:`~comet.config.BadSetting` if a file has none; later that is only logged."""
+    """All keys that count. Raises :exc:`~comet.config.BadSetting` if a file has none; later that is only logged.
+    ``reactor`` keeps the time; it connects, too, if no ``request`` is given."""
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(self, config: Config, reactor: Any, request: Request | None = None) -> None:
         self._reactor = reactor
+        self._request = request
         self._running = False
         self._remembered: dict[bytes, Grant] = {}
         self._files: dict[str, Key] = {}
@@ -119,7 +121,7 @@ class Keyring:
         for url in config.key:
             if not _is_path(url) and url not in issuers:
                 known = self._issuers.pop(url) if url in self._issuers else None
-                issuers[url] = known or Issuer(url, self._reactor, self._changed)
+                issuers[url] = known or Issuer(url, self._reactor, self._changed, self._request)
                 issuers[url].configure(config.key_refresh)
         for gone in self._issuers.values():
             gone.stop()

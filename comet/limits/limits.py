@@ -172,6 +172,12 @@ class Limits:
         if who.address or who.subject:
             self._take(self._requests, who, 1, "requests")
 
+    def requests(self, who: Who, count: int) -> None:
+        """Count ``count`` requests or commands that came together, or raise :exc:`~comet.errors.TooManyRequests`, and
+        then none of them is."""
+        if who.address or who.subject:
+            self._take(self._requests, who, count, "requests")
+
     def publish(self, who: Who, count: int) -> None:
         """Count ``count`` messages, or raise :exc:`~comet.errors.TooManyRequests`, and then none of them is."""
         if who.address or who.subject:

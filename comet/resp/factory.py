@@ -7,6 +7,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
+from comet.access.access import Access
 from comet.consumers import Consumers
 from comet.metrics import Metrics
 from comet.resp.protocol import RespProtocol
@@ -34,10 +35,12 @@ class RespFactory(Factory[RespProtocol]):
         metrics: Metrics,
         refused: Refused | None = None,
         consumers: Consumers | None = None,
+        access: Access | None = None,  # noqa: ARG002
     ) -> None:
         self._intake = Intake(router, settings.max_payload, metrics, refused)
         self._intake.consumers = consumers
         self.connections: set[RespProtocol] = set()
+        self.proxies: tuple[str, ...] = ()
 
     def configure(self, settings: Settings) -> None:
         """See :class:`~comet.reloading.Part`."""

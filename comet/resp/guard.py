@@ -1,4 +1,4 @@
-"""What stands between a connection and its commands, if it may not do everything: its grant, and the rates it has.
+"""What stands between a connection and its commands, if it may not do everything: its grant.
 
 A connection of a program on this machine has no guard, which costs each read of its socket one test. Who has one may be
 *locked out*: nobody in particular may do anything here, or its token is over. Then it has to AUTH, within so many
@@ -14,21 +14,12 @@ from comet.access.access import Access
 from comet.access.grant import NOTHING
 from comet.config import Config
 from comet.drafts import topic_of
-from comet.errors import BadToken, CometError, TooManyRequests, Unauthorized
+from comet.errors import BadToken, Unauthorized
 from comet.holder import Holder
-from comet.limits.limits import Limits, Who
-from comet.resp.wire import Request
 from comet.topics import check_topic
 
 REMEMBERED_TOPICS = 256
 """How many topics of one connection are remembered as allowed; then all are dropped."""
-
-PUBLISHING = (b"PUBLISH", b"XADD")
-"""Commands that are counted as what they publish."""
-
-NEVER_REFUSED = (b"MULTI", b"EXEC", b"DISCARD", b"RESET", b"QUIT")
-"""Commands that are executed whatever the rate: without them a transaction would have no end, and its client, which was
-told that it is over, would take ``QUEUED`` for the answers to what it sends next."""
 
 UNKNOWN = "Authentication required: send AUTH token (or HELLO 3 AUTH default token) first"
 
@@ -123,30 +114,3 @@ Need = Callable[[Guard, Sequence[bytes]], None]
 
 def anybody(guard: Guard, words: Sequence[bytes]) -> None:  # noqa: ARG001
     """Nothing: who has to AUTH may send it, too."""
-
-
-# -- rates -----------------------------------------------------------------------------------------------------------
-
-
-def within_rates(requests: list[Request], who: Who, limits: Limits) -> list[Request]:
-    """Count ``requests``, what one read of the socket brought; return them, with a refusal in the place of each that is
-    over a rate. Those that publish are counted as that, the others as commands; each kind passes whole or not at all."""
-    names = [b"" if isinstance(request, CometError) else request[0].upper() for request in requests]
-    publishing = sum(name in PUBLISHING for name in names)
-    over_publishes = _refusal(lambda: limits.publish(who, publishing)) if publishing else None
-    over_requests = _refusal(lambda: limits.requests(who, len(names) - publishing)) if publishing < len(names) else None
-    if over_publishes is None and over_requests is None:
-        return requests
-    refusals = [over_publishes if name in PUBLISHING else over_requests for name in names]
-    return [
-        request if refusal is None or name in NEVER_REFUSED else refusal
-        for request, name, refusal in zip(requests, names, refusals, strict=True)
-    ]
-
-
-def _refusal(take: Callable[[], None]) -> TooManyRequests | None:
-    try:
-        take()
-    except TooManyRequests as refusal:
-        return refusal
-    return None

@@ -133,9 +133,10 @@ class Session:
 
     def come_from(self, address: str, unnamed: Grant) -> None:
         """Note under which ``address`` it is counted, and what it may do before it AUTHs."""
-        named = self.is_named
+        is_named = self.is_named
         self._address, self._unnamed = address, unnamed
-        if not named:
+        if not is_named:
+            self.guard = None
             self.become(unnamed)
 
     def become(self, grant: Grant) -> None:

@@ -41,10 +41,12 @@ _READING = (b"GET", b"HEAD")
 
 
 class Place(NamedTuple):
-    """Where a request comes from: the address of its client, and whether that is a program of this machine."""
+    """Where a request comes from: the address of its client, and whether that is a program of this machine; the address
+    again if a proxy has said it."""
 
     address: str
     local: bool
+    client: str = ""
 
 
 class Gate:
@@ -99,6 +101,7 @@ class Gate:
         segment = request.postpath[0] if request.postpath else b""
         token = self._token(request)
         place = self._place(request)
+        request.client = place.client
         if place.local and self._exempt and not token:
             return LOCAL
         address = "" if place.local and self._exempt else place.address
@@ -139,9 +142,10 @@ class Gate:
         )
         if local:
             return Place(peer, True)
-        if is_listed(peer, self._proxies):
-            peer = client_of(peer, known.get(b"x-forwarded-for", b"").decode("latin-1"), self._proxies)
-        return Place(peer, False)
+        if not is_listed(peer, self._proxies):
+            return Place(peer, False)
+        client = client_of(peer, known.get(b"x-forwarded-for", b"").decode("latin-1"), self._proxies)
+        return Place(client, False, "" if client == peer else client)
 
     def _is_near(self, request: Any) -> bool:
         """Whether no page of another site asks (Fetch Metadata), but for one that may, and a link that is followed."""

@@ -68,6 +68,8 @@ class CometRequest(Request):
     """The other origin whose page asks, if it is an allowed one."""
     holder = LOCAL
     """On whose behalf it is made."""
+    client = ""
+    """The address of its client, if that is not the one that has connected."""
     began: float | None = None
     refusal = ""
     """For the access log: when all of it was here, if all requests are logged, and the code of its refusal."""

@@ -1,5 +1,6 @@
 // Tokens for the visitors of an Express application: node examples/tokens/with-express.mjs
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import session from "cookie-session";
 import express from "express";
 import jwt from "jsonwebtoken";
@@ -9,8 +10,9 @@ const LIFE = 300;
 const app = express();
 app.use(session({ secret: process.env.SECRET ?? "only for this example" }));
 
-// What somebody may do. The trap: a name that people choose may be "**", so it must not become a pattern.
-const allowed = (user) => ({ subscribe: ["chat/*"], publish: ["chat/lobby"] });
+// Quoted, because somebody may choose the name "**", which would be a pattern.
+const quoted = (name) => encodeURIComponent(name).replaceAll("*", "%2A");
+const allowed = (user) => ({ subscribe: ["chat/*", `user/${quoted(user)}`], publish: ["chat/lobby"] });
 
 function loggedIn(request, response, next) {
   if (request.session.user) next();
@@ -34,6 +36,6 @@ app.post("/login", express.json(), (request, response) => {
   response.sendStatus(204);
 });
 
-app.get("/", (request, response) => response.sendFile("page.html", { root: import.meta.dirname }));
+app.get("/", (request, response) => response.sendFile(fileURLToPath(new URL("page.html", import.meta.url))));
 
 app.listen(process.env.PORT ?? 8000, "127.0.0.1");

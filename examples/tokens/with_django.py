@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import jwt
 from django.conf import settings
@@ -36,8 +37,8 @@ def logged_in(view):
 
 
 def allowed(user):
-    """Return what ``user`` may do. The trap: a name that people choose may be ``**``, so it must not become a pattern."""
-    return {"subscribe": ["chat/*"], "publish": ["chat/lobby"]}
+    """Return what ``user`` may do. Quoted, because somebody may choose the name ``**``, which would be a pattern."""
+    return {"subscribe": ["chat/*", f"user/{quote(user, safe='')}"], "publish": ["chat/lobby"]}
 
 
 @logged_in
@@ -60,7 +61,7 @@ def login(request):
     return HttpResponse(status=204)
 
 
-def page(request):
+def page(_request):
     """Show the chat."""
     return FileResponse((Path(__file__).parent / "page.html").open("rb"))
 

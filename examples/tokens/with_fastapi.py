@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import jwt
 from fastapi import Body, Depends, FastAPI, HTTPException, Request
@@ -27,8 +28,8 @@ User = Annotated[str, Depends(user)]
 
 
 def allowed(user: str) -> dict[str, list[str]]:
-    """Return what ``user`` may do. The trap: a name that people choose may be ``**``, so it must not become a pattern."""
-    return {"subscribe": ["chat/*"], "publish": ["chat/lobby"]}
+    """Return what ``user`` may do. Quoted, because somebody may choose the name ``**``, which would be a pattern."""
+    return {"subscribe": ["chat/*", f"user/{quote(user, safe='')}"], "publish": ["chat/lobby"]}
 
 
 @app.get("/token")

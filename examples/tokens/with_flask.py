@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import jwt
 from flask import Flask, abort, request, send_file, session
@@ -19,8 +20,8 @@ def user():
 
 
 def allowed(user):
-    """Return what ``user`` may do. The trap: a name that people choose may be ``**``, so it must not become a pattern."""
-    return {"subscribe": ["chat/*"], "publish": ["chat/lobby"]}
+    """Return what ``user`` may do. Quoted, because somebody may choose the name ``**``, which would be a pattern."""
+    return {"subscribe": ["chat/*", f"user/{quote(user, safe='')}"], "publish": ["chat/lobby"]}
 
 
 @app.get("/token")

@@ -35,25 +35,14 @@ def test_guesses(daemon: Daemon, topic: str) -> None:
     with subscribe(daemon.http, f"/topics/{topic}?transport=stream", "stream") as held:
         stream = held.until_control("open")["stream"]
         guesses = [stream[:-1] + letter for letter in "ABCDEFGHIJ" if letter != stream[-1]]
-        guesses += [
-            stream.swapcase(),
-            stream[::-1],
-            stream[:15],
-            f"{stream}x",
-            f"{stream}%20",
-            "*",
-            "**",
-            "%00",
-            "a" * 300,
-        ]
+        guesses += [stream.swapcase(), stream[::-1], stream[:15], f"{stream}x", "*", "**", "%00", "a" * 300]
         guesses += [f"{number:016x}" for number in range(1000)]
-        answers = Counter()
-        for guess in guesses:
-            change = b'{"subscribe":["evil"]}'
-            method, body = ("DELETE", b"") if len(answers) % 2 else ("POST", change)
+        answers: Counter[tuple[int, str]] = Counter()
+        for number, guess in enumerate(guesses):
+            method, body = (("DELETE", b""), ("POST", b'{"subscribe":["evil"]}'))[number % 2]
             status, _, answer = asked(daemon.http, method, f"/streams/{guess}", body)
             answers[status, json.loads(answer)["code"]] += 1
-            assert stream not in answer.decode()
+            assert stream in guess or stream not in answer.decode()
         assert answers == {(404, "unknown_stream"): len(guesses)}
         publish(daemon.http, topic, "on")
         assert held.until_messages(1)[0]["data"] == "on"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections import Counter
@@ -11,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.daemons import Daemon, running
-from tests.e2e.held import asked, asked_json, connected, subscribe
+from tests.e2e.held import asked, asked_json, connected, secured, subscribe
 from tests.e2e.waiting import until
+from tests.recipes.certificate import written
 
 FEW = ("sh", "-c", 'ulimit -n 200 && exec "$@"', "sh")
 """Put before a command, it has two hundred descriptors."""
@@ -121,6 +123,20 @@ def test_a_flood_at_the_descriptor_limit() -> None:
                 until(lambda: asked(daemon.http, "GET", "/healthz")[0] == 503, "there is no room")
         until(lambda: descriptors(daemon) <= at_rest, "the descriptors are back")
         assert asked(daemon.http, "GET", "/healthz")[0] == 200
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    """The refusal comes behind the handshake, and in time."""
+    written(tmp_path)
+    endpoint = f"ssl:0:privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem:interface=127.0.0.1"
+    with running("--http", endpoint, "--max-connections", "1") as daemon:
+        (tls,) = re.findall(r"https://([0-9.:]+)", "".join(daemon.log))
+        with connected(daemon.http) as first:
+            assert asks(first) == (200, "")
+            with secured(tls, str(tmp_path / "cert.pem")) as late:
+                assert asks(late) == (503, "too_many_connections")
+            assert asks(first) == (200, "")
+        until(lambda: asks_anew(secured(tls, str(tmp_path / "cert.pem"))), "there is room again")
 
 
 def test_one_address_among_others() -> None:
