@@ -76,8 +76,8 @@ def poll(  # noqa: PLR0913 (they are keywords)
     Fires at once if ``wait`` is 0, else when there is a message (or a gap to tell), and after so many seconds with an
     empty page. Cancelling it gives it up. Fails with :exc:`~comet.errors.TooManyStreams`,
     :exc:`~comet.errors.Draining` or :exc:`~comet.errors.StoreFailed`. ``transport`` is what it is counted as; losses
-    up to ``told`` are no news. ``peer`` is for whom it is, for people, ``holder`` on whose behalf; ``seat`` is called with
-    the subscription.
+    up to ``told`` are no news. ``peer`` is for whom it is, for people, and ``holder`` on whose behalf; ``seat`` is
+    called with the subscription.
     """
 
     def give_up(_: Deferred[Page]) -> None:

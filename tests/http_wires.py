@@ -322,7 +322,7 @@ def left_behind(router: Router, site: CometSite) -> dict[str, Any]:
         "stuck": router._waits._stuck,
         "waits": [waits for waits in router._waits._polls.values() if waits],
         "deadlines": site._deadlines,
-        "bodies": site.body_bytes,
+        "bodies": router.limits.bodies.taken,
         "partings": [*router.limits.partings],
     }
     return {name: value for name, value in found.items() if value}

@@ -5,13 +5,14 @@ Loopback clients are nobody special in these tests, so that their address counts
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
 import pytest_twisted
 
+from comet.limits.bodies import SMALL
 from comet.limits.parting import LINGER, MOST
-from comet.web.channel import SMALL_BODY
 from tests.http_wires import (
     Face,
     Response,
@@ -242,7 +243,7 @@ def test_bodies_have_a_bound_together() -> None:
     """What is beyond is refused, and what was there is published."""
     face = Face(max_bodies=10_000)
     wires = bodies(face, 10, 1_000)
-    assert face.site.body_bytes == 10_000
+    assert face.router.limits.bodies.taken == 10_000
     (late,) = bodies(face, 1, 1)
     answer = refusal(late)
     assert (answer.status, answer.code) == (503, "too_many_bodies")
@@ -250,16 +251,16 @@ def test_bodies_have_a_bound_together() -> None:
     for wire in wires:
         wire.send(b"x")
     assert [read_response(wire.take())[0].status for wire in wires] == [201] * 9
-    assert face.site.body_bytes == 0
+    assert face.router.limits.bodies.taken == 0
 
 
 def test_large_bodies_leave_room_for_small_ones() -> None:
     """A few clients that take their time over large bodies do not keep others from publishing."""
-    face = Face(max_bodies=8 * SMALL_BODY)
-    bodies(face, 2, 2 * SMALL_BODY)
-    (large,) = bodies(face, 1, 2 * SMALL_BODY)
+    face = Face(max_bodies=8 * SMALL)
+    bodies(face, 2, 2 * SMALL)
+    (large,) = bodies(face, 1, 2 * SMALL)
     assert refusal(large).code == "too_many_bodies"
-    assert face.publish("a", b"x" * SMALL_BODY).status == 201
+    assert face.publish("a", b"x" * SMALL).status == 201
 
 
 @pytest.mark.parametrize(
@@ -276,9 +277,9 @@ def test_a_body_is_forgotten_however_its_request_ends(end: Any) -> None:
     """The client may leave, be answered, or be too slow."""
     face = Face()
     (wire,) = bodies(face, 1, 5_000)
-    assert face.site.body_bytes == 5_000
+    assert face.router.limits.bodies.taken == 5_000
     end(face, wire)
-    assert face.site.body_bytes == 0
+    assert face.router.limits.bodies.taken == 0
 
 
 def test_a_chunked_body_is_counted_too() -> None:
@@ -286,10 +287,10 @@ def test_a_chunked_body_is_counted_too() -> None:
     face = Face(max_body=10_000, max_payload=10_000)
     wire = face.connect()
     wire.send(asking("POST", "/topics/a", "Transfer-Encoding: chunked") + b"1000\r\n" + b"x" * 4096 + b"\r\n")
-    assert face.site.body_bytes == 4096
+    assert face.router.limits.bodies.taken == 4096
     wire.send(b"2000\r\n" + b"x" * 8192)
     assert read_response(wire.take())[0].code == "payload_too_large"
-    assert face.site.body_bytes == 0
+    assert face.router.limits.bodies.taken == 0
 
 
 def test_a_body_of_a_request_that_is_held() -> None:
@@ -298,4 +299,83 @@ def test_a_body_of_a_request_that_is_held() -> None:
     wire = face.connect()
     wire.send(asking("GET", "/topics/a?transport=sse", "Content-Length: 5") + b"12345")
     assert read_head(wire.take())[0].status == 200
-    assert face.site.body_bytes == 0
+    assert face.router.limits.bodies.taken == 0
+
+
+# -- messages on a WebSocket ------------------------------------------------------------------------------------------
+
+
+def spoken(face: Face) -> Wire:
+    """A WebSocket that is open."""
+    wire = face.held(get("/topics/a", *HANDSHAKE))
+    wire.take()
+    return wire
+
+
+def fragment(payload: bytes, *, opcode: int = 0, last: bool = False) -> bytes:
+    """A frame of a message; the mask of four zero bytes leaves it as it is."""
+    length = len(payload)
+    size = bytes((0x80 | length,)) if length < 126 else struct.pack("!BH", 0x80 | 126, length)
+    return bytes(((0x80 if last else 0) | opcode,)) + size + bytes(4) + payload
+
+
+def close_code(wire: Wire) -> int:
+    """Why the daemon has closed the WebSocket."""
+    data = wire.take()
+    assert data[0] == 0x88, data
+    return int.from_bytes(data[2:4], "big")
+
+
+def test_fragments_without_end() -> None:
+    """A message that never becomes whole has the time of a body, however often a piece of it comes."""
+    face = Face()
+    wire = spoken(face)
+    wire.send(fragment(b'{"publish":', opcode=1))
+    for _ in range(29):
+        face.pass_time(1)
+        wire.send(fragment(b" "))
+        wire.take()
+    assert face.router.limits.bodies.taken == 40
+    face.pass_time(3)
+    assert close_code(wire) == 1008
+    assert face.router.limits.bodies.taken == 0
+
+
+def test_fragments_have_a_bound_together_with_bodies() -> None:
+    """Many large messages that are not whole do not take all the memory there is."""
+    face = Face(max_bodies=30_000)
+    first, second = spoken(face), spoken(face)
+    for wire in (first, second):
+        wire.send(fragment(b"x" * 15_000, opcode=1))
+    assert face.router.limits.bodies.taken == 30_000
+    second.send(fragment(b"x"))
+    assert close_code(second) == 1013
+    assert face.router.limits.bodies.taken == 15_000
+    first.leave()
+    second.leave()
+    assert face.router.limits.bodies.taken == 0
+
+
+def test_a_message_in_pieces_is_forgotten_when_it_is_whole() -> None:
+    """It is published, and its time is not that of the next one."""
+    face = Face()
+    wire = spoken(face)
+    wire.send(fragment(b'{"publish":"b",', opcode=1))
+    face.pass_time(20)
+    wire.send(fragment(b'"data":1,"ref":1}', last=True))
+    assert b'"comet":"ok"' in wire.take()
+    assert face.router.limits.bodies.taken == 0
+    face.pass_time(20)
+    assert b"\x88" not in wire.take()
+    wire.leave()
+    assert not face.left_behind()
+
+
+def test_a_message_that_is_too_large_is_given_back() -> None:
+    """What there was of it, too."""
+    face = Face(max_payload=1_000)
+    wire = spoken(face)
+    wire.send(fragment(b"x" * 60_000, opcode=1))
+    wire.send(fragment(b"x" * 60_000))
+    assert close_code(wire) == 1009
+    assert face.router.limits.bodies.taken == 0

@@ -20,6 +20,7 @@ from comet.access.who import address_of, is_listed, is_local_peer
 from comet.config import Config
 from comet.errors import CometError, TooManyConnections, TooManyFromOne, TooManyRequests, shown
 from comet.interfaces import Clock
+from comet.limits.bodies import Bodies
 from comet.limits.buckets import Buckets
 from comet.limits.counts import Counts
 from comet.limits.parting import Partings
@@ -60,6 +61,7 @@ class Limits:
         self._streams = {"address": Counts(), "subject": Counts()}
         self._rates: dict[str, Buckets] = {}
         self._descriptors = 0
+        self.bodies = Bodies()
         self.partings = Partings(clock)
         """Where connections go that :meth:`connected` has refused."""
         self.configure(config)
@@ -69,6 +71,7 @@ class Limits:
     def configure(self, config: Config) -> None:
         """See :class:`~comet.reloading.Part`. Who has more than is allowed now keeps it."""
         self._config = config
+        self.bodies.most = config.max_bodies
         for name in ("requests_per_address", "requests_per_subject", "publishes_per_address", "publishes_per_subject"):
             rate = getattr(config, name)
             known = self._rates.get(name)
@@ -203,7 +206,10 @@ class Limits:
     def uses(self) -> Mapping[str, float]:
         """The share of each limit that is used: of a limit for each one, by who uses most of it."""
         config, now = self._config, self._clock.seconds()
-        uses = {"max_connections": self._connections / config.max_connections}
+        uses = {
+            "max_connections": self._connections / config.max_connections,
+            "max_bodies": self.bodies.taken / config.max_bodies,
+        }
         for name, counts in (
             ("max_connections_per_address", self._from),
             ("max_streams_per_address", self._streams["address"]),

@@ -1,8 +1,8 @@
 """``AUTH`` and ``HELLO``: who a connection is of.
 
 A token may come with a user, because many clients cannot leave it out: ``default``, or the subject of the token. What
-stands behind waits until it is known what the token allows, be it that the keys of its issuer are fetched first. A token
-that is refused leaves the connection as it was; one that takes the place of another lets what is subscribed to go on.
+stands behind waits until it is known what the token allows, which takes a while if the keys of its issuer have to be
+fetched. A token that is refused leaves the connection as it was; one that renews another lets a subscription go on.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ The trap: a short command with a long reply, a thousand times in one packet. No 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from comet.errors import UnknownCommand, WrongArguments
@@ -224,11 +225,7 @@ _SECOND = (1, 1, 1)
 """The second word is the topic."""
 
 
-def _late(
-    name: str, arity: int, run: Run, text: str, needs: Need | None = None, keys: tuple[int, int, int] = (0, 0, 0)
-) -> Command:
-    return Command(name, arity, run, text, late=True, keys=keys, needs=needs)
-
+_late = partial(Command, late=True)
 
 _XGROUP = _by_name(
     Command(
@@ -288,49 +285,58 @@ COMMANDS = _by_name(
         -4,
         reading.xread,
         "XREAD [COUNT n] [BLOCK ms] STREAMS topic ... id ...: reads what follows the ids",
-        needs.xread,
+        needs=needs.xread,
     ),
     _late(
         "XRANGE",
         -4,
         reading.xrange,
         "XRANGE topic start end [COUNT n]: reads what is between two ids",
-        needs.topic(1),
-        _SECOND,
+        needs=needs.topic(1),
+        keys=_SECOND,
     ),
     _late(
         "XREVRANGE",
         -4,
         reading.xrevrange,
         "XREVRANGE topic end start [COUNT n]: the same, newest first",
-        needs.topic(1),
-        _SECOND,
+        needs=needs.topic(1),
+        keys=_SECOND,
     ),
-    _late("XLEN", 2, reading.xlen, "XLEN topic: how many messages are kept", needs.topic(1), _SECOND),
+    _late("XLEN", 2, reading.xlen, "XLEN topic: how many messages are kept", needs=needs.topic(1), keys=_SECOND),
     _late(
         "XGROUP",
         -2,
         _family("XGROUP", _XGROUP),
         "XGROUP CREATE|DESTROY: makes and forgets consumers",
-        _of_member(_XGROUP),
+        needs=_of_member(_XGROUP),
     ),
     _late(
         "XREADGROUP",
         -7,
         groups.xreadgroup,
         "XREADGROUP GROUP group name [COUNT n] [BLOCK ms] [NOACK] STREAMS topic >|id: reads as a consumer",
-        needs.xreadgroup,
+        needs=needs.xreadgroup,
     ),
-    _late("XACK", -4, groups.xack, "XACK topic group id [id ...]: these messages are done", needs.group(1, 2), _SECOND),
+    _late(
+        "XACK",
+        -4,
+        groups.xack,
+        "XACK topic group id [id ...]: these messages are done",
+        needs=needs.group(1, 2),
+        keys=_SECOND,
+    ),
     _late(
         "XPENDING",
         3,
         groups.xpending,
         "XPENDING topic group: what is delivered and not acknowledged",
-        needs.group(1, 2),
-        _SECOND,
+        needs=needs.group(1, 2),
+        keys=_SECOND,
     ),
-    _late("XINFO", -3, _family("XINFO", _XINFO), "XINFO STREAM|GROUPS topic: describes a topic", _of_member(_XINFO)),
+    _late(
+        "XINFO", -3, _family("XINFO", _XINFO), "XINFO STREAM|GROUPS topic: describes a topic", needs=_of_member(_XINFO)
+    ),
     Command(
         "PUBSUB",
         -2,
@@ -348,7 +354,7 @@ COMMANDS = _by_name(
         "HELLO [2|3 [AUTH user token] [SETNAME name]]: chooses the protocol's version",
         needs=anybody,
     ),
-    _late("AUTH", -2, auth.auth, "AUTH [user] token: says who this is", anybody),
+    _late("AUTH", -2, auth.auth, "AUTH [user] token: says who this is", needs=anybody),
     Command("PING", -1, _ping, "PING [text]: answers PONG, or the text"),
     Command("ECHO", 2, _echo, "ECHO text: answers the text"),
     Command("QUIT", -1, _quit, "QUIT: ends the connection after all replies", needs=anybody),

@@ -112,5 +112,5 @@ Need = Callable[[Guard, Sequence[bytes]], None]
 :exc:`~comet.errors.Unauthorized` if its words ask for more than the guard's grant covers."""
 
 
-def anybody(guard: Guard, words: Sequence[bytes]) -> None:  # noqa: ARG001
+def anybody(guard: Guard, words: Sequence[bytes]) -> None:
     """Nothing: who has to AUTH may send it, too."""

@@ -18,9 +18,9 @@ from comet.config import Config
 from comet.consumers import Consumers
 from comet.drafts import draft, topic_of
 from comet.errors import CometError, PayloadTooLarge, SubscribedOnly, WrongArguments
-from comet.message import Draft
 from comet.holder import LOCAL, Holder
 from comet.limits.limits import Limits, Who
+from comet.message import Draft
 from comet.metrics import Metrics
 from comet.resp.guard import Guard
 from comet.resp.replies import simple

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _IdentityTransferDecoder, _MalformedChunkedDataError
 
-from comet.errors import BadRequest, CometError, HeadTooLarge, PayloadTooLarge, TooManyBodies, TooSlow, UrlTooLong
+from comet.errors import BadRequest, CometError, HeadTooLarge, PayloadTooLarge, TooSlow, UrlTooLong
 from comet.metrics import HTTP
 from comet.web.answers import raw_problem
 from comet.web.head import Head, check_trailers, early_fault, parse_head
@@ -27,10 +27,6 @@ from comet.web.writer import descriptor_of, peer_of, send
 
 BODY_RATE = 1_024
 """Bytes a second that a body must bring, beyond the time that every body has."""
-
-SMALL_BODY = 65_536
-"""Bytes up to which a body may use all the memory that bodies may; larger ones have half of it together, so that a few
-of them, which take their time, do not keep every publisher out."""
 
 AHEAD = 16_384
 """Bytes that a client may send ahead while an answer is prepared or a poll is held."""
@@ -174,24 +170,17 @@ class Channel(HTTPChannel):
 
     def _take_body(self, data: bytes) -> None:
         self._body_bytes += len(data)
-        self.site.body_bytes += len(data)
+        self.site.limits.bodies.take(len(data), self._body_bytes)
         if self._body_bytes > self.site.largest_body:
             raise PayloadTooLarge(f"the body has more than {self.site.largest_body} bytes")
-        self._check_room_for_body()
         self.requests[0].content.write(data)
         since_start = self.site.clock.seconds() - self._body_since
         allowed = self.site.config.body_timeout + self._body_bytes / BODY_RATE
         self.site.expect(self, allowed - since_start)
 
-    def _check_room_for_body(self) -> None:
-        """Refuse the body if all those that are under way take too much memory together."""
-        most = self.site.config.max_bodies
-        if self.site.body_bytes > (most if self._body_bytes <= SMALL_BODY else most // 2):
-            raise TooManyBodies("the bodies that are under way take all the memory they may (max-bodies); try again")
-
     def _forget_body(self) -> None:
         """The body is no longer in memory, or is about to be so."""
-        self.site.body_bytes -= self._body_bytes
+        self.site.limits.bodies.give_back(self._body_bytes)
         self._body_bytes = 0
         self._body = None
 

@@ -209,8 +209,6 @@ class CometSite(Site):
         self.clock = clock
         self.gate = gate
         self.limits = gate.limits
-        self.body_bytes = 0
-        """How much memory the bodies take that are under way."""
         self.access = AccessLog(config, metrics, clock)
         self.requests = Requests(self.access, clock)
         self.parts: list[Topics | ConsumersResource] = []

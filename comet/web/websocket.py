@@ -36,7 +36,7 @@ from wsproto.utilities import generate_accept_token
 
 from comet.audience import Interest, Subscription
 from comet.config import Config
-from comet.errors import BadJSON, BadRequest, CometError, Internal, UpgradeRequired, shown
+from comet.errors import BadJSON, BadRequest, CometError, Internal, TooManyBodies, UpgradeRequired, shown
 from comet.framing.text import text_frame
 from comet.message import Position
 from comet.router import Router
@@ -192,7 +192,10 @@ class Session:
         self._state = State.READING
 
     def received(self, data: bytes) -> None:
-        """Take ``data``, which the client has sent."""
+        """Take ``data``, which the client has sent; nothing if it has gone."""
+        if not data:
+            self._forget()
+            return
         subscription = self._writer.subscription
         if self._state is State.CLOSED or subscription is None or subscription.audience is None:
             return
@@ -203,8 +206,10 @@ class Session:
             self._read()
 
     def overdue(self) -> None:
-        """The client was given its time to leave."""
-        if self._writer.received is not None:  # else it has left
+        """The client was given its time, for a message or to leave."""
+        if self._state is not State.CLOSED:
+            self._close(CloseReason.POLICY_VIOLATION, "a message did not arrive in time (body-timeout)")
+        elif self._writer.received is not None:  # else it has left
             self._writer.abort()
 
     # -- reading, and when to pause it ------------------------------------------------------------------------------
@@ -265,13 +270,33 @@ class Session:
         """Add ``piece`` to the message that is under way, and obey it once it is whole."""
         largest = 2 * self._writer.router.config.max_payload + 65_536  # base64 or escapes, patterns, white space
         message = self._message or bytearray()
-        message += piece
-        self._message = message
-        if len(message) > largest:
+        if len(message) + len(piece) > largest:
             self._close(CloseReason.MESSAGE_TOO_BIG, f"a message has at most {largest} bytes")
-        elif finished:
-            self._message = None
+            return
+        if finished:
+            self._forget()
+        message += piece
+        if finished:
             self._obey(bytes(message))
+        else:
+            self._keep(message, len(piece))
+
+    def _keep(self, message: bytearray, count: int) -> None:
+        """Keep what is there of a message, of which ``count`` bytes are new: it has the time and the room of a body."""
+        if self._message is None:
+            self._site.expect(self, self._site.config.body_timeout)
+        self._message = message
+        try:
+            self._site.limits.bodies.take(count, len(message))
+        except TooManyBodies as error:
+            self._close(CloseReason.TRY_AGAIN_LATER, error.detail)
+
+    def _forget(self) -> None:
+        """What there is of a message is not kept any longer."""
+        if self._message is not None:
+            self._site.limits.bodies.give_back(len(self._message))
+            self._site.expect_nothing(self)
+            self._message = None
 
     def _obey(self, message: bytes) -> None:
         ref: str | int | UnsetType = UNSET
@@ -342,7 +367,8 @@ class Session:
     def _close(self, code: int, reason: str) -> None:
         """End the stream from either side: say ``code``, and have the client leave in a while."""
         self._state = State.CLOSED
-        self._frames = self._message = None
+        self._frames = None
+        self._forget()
         writer = self._writer
         writer.farewell = b""
         writer.when_drained = None

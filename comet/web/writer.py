@@ -71,8 +71,9 @@ def make_writer(transport: Any, router: Router, config: Config) -> DirectWriter 
 class StreamWriter:
     """What the writers of a held stream share: they are the transport's protocol.
 
-    A transport whose client may speak sets ``received``, which is given its bytes; ``when_drained``, which is called
-    once what was written is sent; and ``farewell``, which is written when the daemon ends the stream.
+    A transport whose client may speak sets ``received``, which is given its bytes, and none when it has gone;
+    ``when_drained``, which is called once what was written is sent; and ``farewell``, which is written when the daemon
+    ends the stream.
     """
 
     __slots__ = (
@@ -111,6 +112,8 @@ class StreamWriter:
     def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002
         self.router.metrics.http_connections -= 1
         self.router.limits.disconnected(self.address)
+        if self.received is not None:
+            self.received(b"")
         self.received = self.when_drained = None
         if self.subscription is not None:
             self.router.gone(self.subscription)

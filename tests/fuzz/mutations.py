@@ -11,7 +11,22 @@ from collections.abc import Callable, Sequence
 from hypothesis import strategies as st
 
 COMMON = (
-    *(b"", b"\0", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b"\x0b", b"\x7f", b"\x80", b"\x85", b"\xa0", b"\xff"),
+    *(
+        b"",
+        b"\0",
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\r\n\r\n",
+        b" ",
+        b"\t",
+        b"\x0b",
+        b"\x7f",
+        b"\x80",
+        b"\x85",
+        b"\xa0",
+        b"\xff",
+    ),
     *(b"\xe2\x80\xa8", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xc0\x80", b"\xf4\x90\x80\x80", "é".encode(), "😀".encode()),
     *(b"/", b"//", b"*", b"**", b"$", b"%", b"%2F", b"%00", b"%0d%0a", b"?", b"&", b"=", b"#", b":", b";", b",", b"."),
     *(b'"', b"'", b"\\", b"{", b"}", b"[", b"]", b"<", b">", b"-", b"+", b"..", b"../"),

@@ -22,14 +22,34 @@ _COMMANDS = (
     *(b"PING", b"PING hi", b"ECHO hi", b"QUIT", b"RESET", b"SELECT 0", b"SELECT 1", b"CLIENT SETNAME me"),
     *(b"CLIENT GETNAME", b"CLIENT LIST", b"CLIENT INFO", b"CLIENT ID", b"CLIENT SETINFO lib-name x", b"CLIENT NO"),
     *(b"COMMAND", b"COMMAND COUNT", b"COMMAND DOCS publish", b"COMMAND INFO publish", b"INFO", b"INFO server"),
-    *(b"GET news", b"SET a b", b"EVAL x 0", b"FLUSHALL", b"DEBUG SLEEP 1", b'PUBLISH "a b" \'c\'', b'ECHO "\\x00\\n"'),
+    *(b"GET news", b"SET a b", b"EVAL x 0", b"FLUSHALL", b"DEBUG SLEEP 1", b"PUBLISH \"a b\" 'c'", b'ECHO "\\x00\\n"'),
 )
 
 SPECIAL = (
-    *(b"*1\r\n", b"*0\r\n", b"*-1\r\n", b"*1025\r\n", b"*2147483647\r\n", b"$-1\r\n", b"$0\r\n\r\n", b"$999999999999\r\n"),
+    *(
+        b"*1\r\n",
+        b"*0\r\n",
+        b"*-1\r\n",
+        b"*1025\r\n",
+        b"*2147483647\r\n",
+        b"$-1\r\n",
+        b"$0\r\n\r\n",
+        b"$999999999999\r\n",
+    ),
     *(b"$1048577\r\n", b"$4294967296\r\n", b"*3\r\n$7\r\nPUBLISH\r\n$4\r\nnews\r\n$2000\r\n" + b"x" * 2000 + b"\r\n"),
     *(b"GET / HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", b"Host: a\r\n", b"\x16\x03\x01\x02\x00\x01"),
-    *(b"+OK\r\n", b"-ERR\r\n", b":1\r\n", b"_\r\n", b"%1\r\n", b"~1\r\n", b">1\r\n", b"|1\r\n", b"=5\r\ntxt:a\r\n", b"$?\r\n"),
+    *(
+        b"+OK\r\n",
+        b"-ERR\r\n",
+        b":1\r\n",
+        b"_\r\n",
+        b"%1\r\n",
+        b"~1\r\n",
+        b">1\r\n",
+        b"|1\r\n",
+        b"=5\r\ntxt:a\r\n",
+        b"$?\r\n",
+    ),
 )
 
 
@@ -50,4 +70,6 @@ def _command(draw: st.DrawFn) -> bytes:
     return b" ".join(words) + draw(st.sampled_from((b"\r\n", b"\n")))
 
 
-commands = mutated(st.lists(st.one_of(_command(), _command(), _command().map(lambda it: it * 30)), max_size=8).map(b"".join), SPECIAL)
+commands = mutated(
+    st.lists(st.one_of(_command(), _command(), _command().map(lambda it: it * 30)), max_size=8).map(b"".join), SPECIAL
+)

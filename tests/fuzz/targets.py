@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hypothesis.strategies import SearchStrategy
 
-from tests.fuzz import parser_targets, token_targets, word_targets
+from tests.fuzz import http_targets, parser_targets, token_targets, word_targets
 from tests.fuzz.scripts import Script
 
 
@@ -26,4 +26,6 @@ TARGETS = {
     "heads": Target(word_targets.heads, word_targets.read_heads, 400),
     "tokens": Target(token_targets.tokens, token_targets.read_tokens, 400),
     "requests": Target(parser_targets.requests, parser_targets.read_requests, 300),
+    "http": Target(http_targets.requests, http_targets.play_both, 100),
+    "websocket": Target(http_targets.frames, http_targets.play_local, 100),
 }
