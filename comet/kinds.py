@@ -20,6 +20,7 @@ _DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?(ms|s|m|h)?", re.ASCII
 _BYTES = {"": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
 _SIZE = re.compile(r"([0-9]{1,18}) ?(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*)|\[[0-9A-Fa-f:.]+\]", re.ASCII)
+_URL = re.compile(r"https?://[^\s/@]+(/\S*)?")
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.ASCII)
 _DEFAULT_PORTS = {("http", ":80"), ("https", ":443")}
 
@@ -95,7 +96,7 @@ def _anonymous(text: str) -> str:
 
 
 def _key(text: str) -> str:
-    if re.fullmatch(r"https?://[^\s/]+(/\S*)?", text):
+    if _URL.fullmatch(text):
         return text
     if not text.isprintable() or not text:
         raise ValueError("write the path of a file, or the URL of a JWKS")
@@ -103,8 +104,8 @@ def _key(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    if text and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", text):
-        raise ValueError("write a URL, such as http://127.0.0.1:8000/comet/authorize")
+    if text and not _URL.fullmatch(text):
+        raise ValueError("write a URL without name and password, such as http://127.0.0.1:8000/comet/authorize")
     return text
 
 

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from comet.access.grant import EVERYTHING, NOTHING, Grant
 from comet.access.revoked import FORGOTTEN_AT_ONCE, LOOK_EVERY, Revocations
+from comet.access.tokens import LEEWAY
 from comet.errors import (
     BadName,
     BadParameter,
@@ -138,7 +139,9 @@ def test_until() -> None:
     scene.revoke("token", "t2")
     scene.revocations.each_second()
     assert scene.names() == ["t1", "t2"]
-    scene.now += 10
+    scene.now += 10 + LEEWAY - 0.1
+    assert scene.revocations.covers(Grant(token="t1")), "tokens count for a moment longer than they say"
+    scene.now += 0.1
     assert not scene.revocations.covers(Grant(token="t1"))
     scene.now += LOOK_EVERY
     scene.revocations.each_second()
@@ -159,7 +162,7 @@ def test_many_at_once() -> None:
     scene = Scene(count)
     for number in range(count):
         scene.revoke("token", str(number), START + 1)
-    scene.now += 1
+    scene.now += 1 + LEEWAY
     left = []
     for _ in range(4):
         scene.revocations.each_second()
@@ -176,7 +179,7 @@ def test_bound() -> None:
         scene.revoke("token", "t2")
     scene.revoke("token", "t1", START + 10)
     assert scene.names() == ["t1", "alice"]
-    scene.now += 10
+    scene.now += 10 + LEEWAY
     scene.revoke("token", "t2")
     assert scene.names() == ["t2", "alice"]
 
@@ -208,7 +211,7 @@ def test_what_cannot_be_forgotten() -> None:
     """What is over, and the store could not forget, does no harm: it is forgotten after the next start."""
     scene = Scene()
     scene.revoke("token", "t1", START + 1)
-    scene.now += 1
+    scene.now += 1 + LEEWAY
     scene.store.fails = True
     scene.revocations.each_second()
     assert (scene.names(), scene.kept()) == ([], ["t1"])

@@ -87,6 +87,15 @@ def test_a_flood_of_others_is_bounded_and_makes_no_offender_forgotten() -> None:
     assert 100 <= taken <= 105
 
 
+def test_a_clock_that_is_put_back_locks_nobody_out() -> None:
+    """An hour earlier than before, everybody waits no longer than a bucket takes to be full."""
+    buckets = Buckets(10, 2)
+    assert buckets.take("a", 20, 10_000.0) == 0.0
+    assert isclose(buckets.take("a", 5, 6_400.0), 0.5)
+    assert buckets.take("a", 5, 6_400.5) == 0.0
+    assert buckets.take("b", 20, 6_400.5) == 0.0
+
+
 def test_the_use_of_the_one_who_uses_most() -> None:
     """How near the nearest is to being refused."""
     buckets = Buckets(10, 2)

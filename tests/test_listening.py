@@ -18,7 +18,7 @@ class Reactor(MemoryReactorClock):
     """Listens where it is told, or at least says so."""
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
-        listening = super().listenTCP(port, factory, backlog, interface)
+        listening = super().listenTCP(port, factory, backlog, interface)  # type: ignore[no-untyped-call]
         listening._hostAddress = IPv4Address("TCP", interface or "0.0.0.0", 7080)
         return listening
 
@@ -83,6 +83,6 @@ def test_only_a_listed_proxy_announces() -> None:
         assert isinstance(channel, Channel)
         assert channel.announced
     refused = factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 1))
-    transport = StringTransport()  # type: ignore[no-untyped-call]
+    transport = StringTransport()
     refused.makeConnection(transport)
     assert transport.disconnecting or transport.disconnected

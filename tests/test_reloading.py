@@ -24,7 +24,7 @@ from comet.resp.factory import RespFactory
 from comet.service import make_daemon
 from comet.sources import Sources
 from tests.http_wires import Face, Response, Wire, get, post, read_response, served, until
-from tests.test_resp_protocol import Wire as PublishersWire
+from tests.resp_ports import Wire as PublishersWire
 
 Publisher = Callable[[bytes], bytes]
 
@@ -331,8 +331,8 @@ async def test_send_buffer() -> None:
 def test_drain(file: Path) -> None:
     """How long the daemon waits at its end is what the file said last."""
     reactor = MemoryReactorClock()
-    file.write_text("drain = 1")
-    daemon = make_daemon(Config(drain=60.0), reactor)
+    file.write_text("drain = 1\nanonymous = ['subscribe:**']")
+    daemon = make_daemon(Config(drain=60.0, anonymous=("subscribe:**",)), reactor)
     daemon.reloading.sources = Sources({"config": str(file)}, {})
     daemon.startService()
     daemon.reloading.reload(reactor)

@@ -6,16 +6,17 @@ import pytest
 from twisted.internet.task import Clock
 
 from comet.access.grant import Grant
+from comet.audience import Subscription
 from comet.errors import Forbidden
 from comet.holder import Holder
 from comet.limits.limits import Who
 from comet.topics import Pattern
-from tests.web_faces import Face
+from tests.web_faces import Face, Wire
 
 NEWS = (Pattern.parse("news/**"),)
 
 
-def held(face: Face, grant: Grant) -> tuple[object, object]:
+def held(face: Face, grant: Grant) -> tuple[Subscription, Wire]:
     """A stream on ``news/a`` under ``grant``, and its connection."""
     wire = face.connect()
     face.site.gate.holder = lambda request: Holder(grant, Who("192.0.2.7", grant.subject))  # type: ignore[method-assign]

@@ -71,9 +71,9 @@ FOREIGN = [
 def test_what_comes_for_somebody_else_is_not_of_this_machine(headers: dict[str, str]) -> None:
     """A page of another site, or a reverse proxy here, has no more rights than anybody."""
     face = make()
-    assert code(face.ask("GET", SUBSCRIBE, **headers)) == UNAUTHORIZED
+    assert code(face.ask("GET", SUBSCRIBE, b"", **headers)) == UNAUTHORIZED
     assert code(face.ask("POST", "/topics/a", b"hi", **headers)) == UNAUTHORIZED
-    assert code(face.ask("GET", "/stats", **headers)) == UNAUTHORIZED
+    assert code(face.ask("GET", "/stats", b"", **headers)) == UNAUTHORIZED
     assert not face.router.log.count
 
 
@@ -88,14 +88,14 @@ NEAR = [
 @pytest.mark.parametrize("headers", NEAR, ids=repr)
 def test_pages_of_this_machine_and_links_are(headers: dict[str, str]) -> None:
     """A page from here may ask, and a link elsewhere may lead here."""
-    assert make().ask("GET", SUBSCRIBE, **headers).status == 200
+    assert make().ask("GET", SUBSCRIBE, b"", **headers).status == 200
 
 
 def test_a_listed_page_may_ask_from_another_site() -> None:
     """Its origin says so; and an iframe for it, which nobody else can show."""
     face = make(origin=("https://shop.example",))
     headers = {"Sec-Fetch-Site": "cross-site"}
-    answer = face.ask("GET", SUBSCRIBE, Origin="https://shop.example", **headers)
+    answer = face.ask("GET", SUBSCRIBE, b"", Origin="https://shop.example", **headers)
     assert answer.status == 200
     assert answer.headers["access-control-allow-credentials"] == "true"
     headers["Sec-Fetch-Dest"] = "iframe"
@@ -104,7 +104,7 @@ def test_a_listed_page_may_ask_from_another_site() -> None:
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     wire.send(f"GET {framed} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
     assert b" 200 " in wire.take()
-    assert code(face.ask("GET", framed.replace("shop", "evil"), **headers))[0] in (400, 401)
+    assert code(face.ask("GET", framed.replace("shop", "evil"), b"", **headers))[0] in (400, 401)
 
 
 def test_a_listed_proxy_is_never_local() -> None:
@@ -154,11 +154,11 @@ def test_a_token_allows_what_it_says(key: str) -> None:
     """And nothing else; a wildcard does not widen it."""
     face = make(local="anonymous", key=(key,))
     bearer = {"Authorization": f"Bearer {token()}"}
-    assert face.ask("GET", SUBSCRIBE, **bearer).status == 200
-    assert face.ask("GET", "/topics/news/*?wait=0", **bearer).status == 200
+    assert face.ask("GET", SUBSCRIBE, b"", **bearer).status == 200
+    assert face.ask("GET", "/topics/news/*?wait=0", b"", **bearer).status == 200
     assert face.ask("POST", "/topics/chat/a", b"hi", **bearer).status == 201
     for target in ("/topics/**?wait=0", "/topics/*/a?wait=0", "/topics/chat/a?wait=0", "/topics/$stats?wait=0"):
-        assert code(face.ask("GET", target, **bearer)) == (403, "forbidden"), target
+        assert code(face.ask("GET", target, b"", **bearer)) == (403, "forbidden"), target
     assert code(face.ask("POST", "/topics/news/a", b"hi", **bearer)) == (403, "forbidden")
     assert code(face.ask("POST", "/topics", b'{"topic":"chat/a","data":1}\n{"topic":"x","data":1}', **bearer)) == (
         403,
@@ -199,7 +199,7 @@ def test_a_cookie_counts_if_the_page_is_ours(headers: dict[str, str], key: str) 
     """Of this origin, or of a listed one."""
     face = make(local="anonymous", key=(key,), origin=("https://shop.example",))
     cookie = {"Cookie": f"theme=dark; __Host-comet={token()}; a=b"}
-    assert face.ask("GET", SUBSCRIBE, **cookie, **headers).status == 200
+    assert face.ask("GET", SUBSCRIBE, b"", **cookie, **headers).status == 200
     published = face.ask("POST", "/topics/chat/a", b"hi", **cookie, **headers)
     assert published.status == (201 if "Origin" in headers else 401)
 
@@ -209,7 +209,7 @@ def test_a_cookie_does_not_count_otherwise(headers: dict[str, str], key: str) ->
     """Browsers send it whoever's page asks."""
     face = make(local="anonymous", key=(key,))
     cookie = {"Cookie": f"__Host-comet={token()}"}
-    assert code(face.ask("GET", SUBSCRIBE, **cookie, **headers)) == UNAUTHORIZED
+    assert code(face.ask("GET", SUBSCRIBE, b"", **cookie, **headers)) == UNAUTHORIZED
     assert code(face.ask("POST", "/topics/chat/a", b"hi", **cookie, **headers)) == UNAUTHORIZED
 
 
@@ -264,10 +264,10 @@ def test_consumers_are_for_those_whose_token_names_them(key: str) -> None:
     """Another's cursor can be neither read nor moved."""
     face = make(local="anonymous", key=(key,))
     mine = {"Authorization": f"Bearer {token(comet={'consumers': ['billing'], 'subscribe': ['news/**']})}"}
-    assert face.ask("GET", "/consumers/billing?topic=news/a&wait=0", **mine).status == 200
+    assert face.ask("GET", "/consumers/billing?topic=news/a&wait=0", b"", **mine).status == 200
     for method, path in (("GET", "x?topic=news/a&wait=0"), ("POST", "x/ack"), ("DELETE", "x")):
         assert code(face.ask(method, f"/consumers/{path}", b'{"id":"0-1"}', **mine)) == (403, "forbidden")
-    assert code(face.ask("GET", "/consumers/billing?topic=a&wait=0", **mine)) == (403, "forbidden")
+    assert code(face.ask("GET", "/consumers/billing?topic=a&wait=0", b"", **mine)) == (403, "forbidden")
 
 
 def test_revoking_ends_streams_and_keeps_out(key: str) -> None:
@@ -330,5 +330,5 @@ def test_behind_a_proxy_the_client_is_told(key: str) -> None:
     wire = face.connect()
     head = f"GET /topics/a?transport=stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: {admin['Authorization']}\r\n"
     wire.send(f"{head}X-Forwarded-For: 127.0.0.1, 203.0.113.5\r\n\r\n".encode())
-    (stream,) = face.ask("GET", "/stats/streams", **admin).json()["streams"]
+    (stream,) = face.ask("GET", "/stats/streams", b"", **admin).json()["streams"]
     assert stream["address"] == "203.0.113.5"

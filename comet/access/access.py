@@ -50,7 +50,8 @@ class Access:
         for text in config.anonymous:
             verb, _, pattern = text.partition(":")
             allowed[verb].append(Pattern.parse(pattern))
-        self._anonymous = Grant(publish=tuple(allowed["publish"]), subscribe=tuple(allowed["subscribe"]))
+        publish, subscribe = (tuple(allowed[verb]) for verb in ("publish", "subscribe"))
+        self._anonymous = Grant(publish=publish, subscribe=subscribe, is_anonymous=True)
 
     def unnamed(self, local: bool) -> Grant:
         """What somebody without a token may do; ``local`` if that is a program on this machine."""

@@ -24,7 +24,7 @@ class Grant:
 
     ``subject`` is who that is, if it is known, and ``token`` the id of the token that says so; ``issued`` is when it
     was made. ``consumers`` are names of acknowledged consumers, ``*`` for any. ``everything`` is what programs on this
-    machine may do.
+    machine may do, and the holder of one that ``is_anonymous`` has said nothing of who it is.
     """
 
     subject: str = ""
@@ -34,13 +34,9 @@ class Grant:
     consumers: tuple[str, ...] = ()
     admin: bool = False
     everything: bool = False
+    is_anonymous: bool = False
     expires: float = inf
     issued: float = 0.0
-
-    @property
-    def is_anonymous(self) -> bool:
-        """Whether nobody said who this is."""
-        return not (self.subject or self.token or self.everything)
 
     def check_publish(self, topic: str) -> None:
         """Raise unless its holder may publish on ``topic``, which is well formed."""
@@ -73,7 +69,7 @@ class Grant:
         return Forbidden(f"this token does not allow to {what}")
 
 
-NOTHING = Grant()
+NOTHING = Grant(is_anonymous=True)
 EVERYTHING = Grant(everything=True)
 
 

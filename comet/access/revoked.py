@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from comet.access.grant import Grant
-from comet.access.tokens import LONGEST_NAME
+from comet.access.tokens import LEEWAY, LONGEST_NAME
 from comet.errors import (
     BadName,
     BadParameter,
@@ -53,7 +53,7 @@ class Revocation(Struct, frozen=True):
 
     def is_over(self, now: float) -> bool:
         """Whether there is nothing left that it could cover."""
-        return self.until is not None and self.until <= now
+        return self.until is not None and self.until + LEEWAY <= now
 
     def described(self) -> dict[str, Any]:
         """What there is to say of it."""

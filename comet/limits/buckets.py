@@ -42,9 +42,10 @@ class Buckets:
         """Take ``count`` out of the bucket of ``key``. Returns 0, or in how many seconds there will be so many, and
         then nothing is taken."""
         newer = self._newer
-        if now - self._turned >= self.burst or len(newer) >= self._most:
+        if not 0 <= now - self._turned < self.burst or len(newer) >= self._most:
             newer = self._turn(now)
-        full = max(newer.get(key) or self._older.get(key, now), now)
+        full = newer.get(key) or self._older.get(key, now)
+        full = min(max(full, now), now + self.burst)  # it is later than that if the clock was put back
         after = full + count / self.rate
         wait = after - now - self.burst
         if wait > 1e-9:  # what was waited for exactly is not refused for the last bit of a sum
@@ -59,7 +60,7 @@ class Buckets:
 
     def fullest_use(self, now: float) -> float:
         """The share of its bucket that the one who uses most of it has used."""
-        latest = max((full for each in (self._newer, self._older) for full in each.values()), default=now)
+        latest = max(max(each.values(), default=now) for each in (self._newer, self._older))
         return max(0.0, latest - now) / self.burst
 
     def sweep(self, now: float) -> None:

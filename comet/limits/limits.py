@@ -79,7 +79,7 @@ class Limits:
                 self._rates.pop(name, None)
             elif known is None or (known.rate, known.burst) != (rate, max(config.burst, 1 / rate)):
                 self._rates[name] = Buckets(rate, config.burst)
-        # Looked up for each request.
+        # By address and by subject, looked up for each request.
         self._requests = self._rates.get("requests_per_address"), self._rates.get("requests_per_subject")
         self._publishes = self._rates.get("publishes_per_address"), self._rates.get("publishes_per_subject")
 
@@ -96,9 +96,21 @@ class Limits:
     def admit(self, transport: Any) -> str:
         """Count the connection of ``transport``, and return the address that :meth:`disconnected` is to be given.
         Raises what :meth:`connected` raises; then :attr:`partings` is where it goes."""
-        address = self.address_of_peer(getattr(transport.getPeer(), "host", ""))
+        address = self._address_of(transport)
         self.connected(address, number_of(transport))
         return address
+
+    def admit_anew(self, address: str, transport: Any) -> str:
+        """A proxy has said whose ``transport`` is, which is counted under ``address``. As :meth:`admit`; raises
+        :exc:`~comet.errors.TooManyFromOne`, and then it is counted as before."""
+        found = self._address_of(transport)
+        self._add_connection_of(found)
+        if address:
+            self._from.remove(address)
+        return found
+
+    def _address_of(self, transport: Any) -> str:
+        return self.address_of_peer(getattr(transport.getPeer(), "host", ""))
 
     def connected(self, address: str, descriptor: int = -1) -> None:
         """Count a connection, or raise :exc:`~comet.errors.TooManyConnections` or
@@ -108,16 +120,17 @@ class Limits:
             raise _later(TooManyConnections, f"{self._connections} connections are open (max-connections)", PAUSE)
         if descriptor >= self._descriptors and not self._has_descriptors(descriptor):
             raise _later(TooManyConnections, "the process has no descriptors left for further connections", PAUSE)
-        if address:
-            most = config.max_connections_per_address
-            if most and self._from.of(address) >= most:
-                raise _later(
-                    TooManyFromOne,
-                    f"{address} has {most} connections open (max-connections-per-address); close some",
-                    PAUSE,
-                )
-            self._from.add(address)
+        self._add_connection_of(address)
         self._connections += 1
+
+    def _add_connection_of(self, address: str) -> None:
+        if not address:
+            return
+        most = self._config.max_connections_per_address
+        if most and self._from.of(address) >= most:
+            text = f"{address} has {most} connections open (max-connections-per-address); close some"
+            raise _later(TooManyFromOne, text, PAUSE)
+        self._from.add(address)
 
     def disconnected(self, address: str) -> None:
         """Undo :meth:`connected`."""
@@ -187,19 +200,17 @@ class Limits:
             self._take(self._publishes, who, count, "publishes")
 
     def _take(self, rates: tuple[Buckets | None, Buckets | None], who: Who, count: int, what: str) -> None:
-        by_address, by_subject = rates
         now = self._clock.seconds()
-        address = account_of(who.address) if who.address and by_address is not None else ""
-        if address and by_address is not None:
-            wait = by_address.take(address, count, now)
+        taken: list[tuple[Buckets, str]] = []
+        for kind, buckets, name in zip(Who._fields, rates, (account_of(who.address), who.subject), strict=True):
+            if buckets is None or not name:
+                continue
+            wait = buckets.take(name, count, now)
             if wait:
-                raise _too_many(by_address, count, wait, what, "address")
-        if who.subject and by_subject is not None:
-            wait = by_subject.take(who.subject, count, now)
-            if wait:
-                if address and by_address is not None:
-                    by_address.give_back(address, count)
-                raise _too_many(by_subject, count, wait, what, "subject")
+                for each, of_whom in taken:
+                    each.give_back(of_whom, count)
+                raise _too_many(buckets, count, wait, what, kind)
+            taken.append((buckets, name))
 
     # -- what people ask --------------------------------------------------------------------------------------------
 

@@ -7,9 +7,10 @@ fetched. A token that is refused leaves the connection as it was; one that renew
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, succeed
 
 from comet import __version__
 from comet.access.grant import Grant
@@ -27,24 +28,27 @@ def auth(session: Session, words: Words) -> Later:
     if len(words) > 3:
         raise WrongArguments("AUTH: a token is wanted, or a user and a token")
     user, token = (b"", words[1]) if len(words) == 2 else (words[1], words[2])
-    return lambda connection: _named(session, connection, user, token).addCallback(lambda _: OK)
+    return _naming(session, user, token, lambda: OK)
 
 
-def _named(session: Session, connection: Connection, user: bytes, token: bytes) -> Deferred[None]:
-    """Have the connection be of whom ``token`` says. Fails with :exc:`~comet.errors.BadToken`,
+def _naming(session: Session, user: bytes, token: bytes, reply: Callable[[], bytes]) -> Later:
+    """Have the connection be of whom ``token`` says, then ``reply``. Fails with :exc:`~comet.errors.BadToken`,
     :exc:`~comet.errors.TokenExpired`, :exc:`~comet.errors.Forbidden` or :exc:`~comet.errors.AuthorizationFailed`."""
     access = session.intake.access
     if access is None:
         raise WrongArguments("AUTH: no authentication is configured here; connect without user and token")
-    granted: Deferred[Grant] = maybeDeferred(access.of_token, token.decode(errors="backslashreplace"))
-    return granted.addCallback(partial(_granted, session, connection, user))
+
+    def name(connection: Connection) -> Deferred[bytes]:
+        granted = access.of_token(token.decode(errors="backslashreplace"))
+        waiting = succeed(granted) if isinstance(granted, Grant) else granted
+        return waiting.addCallback(partial(_granted, session, connection, user)).addCallback(lambda _: reply())
+
+    return name
 
 
 def _granted(session: Session, connection: Connection, user: bytes, grant: Grant) -> None:
     if user not in _ANY_USER and user != grant.subject.encode():
-        raise BadToken(
-            f"the token is not of the user {shown_text(user)}; AUTH without a user, as its subject or default"
-        )
+        raise BadToken("the token is not of that user; AUTH without a user, as its subject, or as default")
     if session.subscriber is not None:
         session.subscriber.renew(grant)
     session.become(grant)
@@ -65,9 +69,7 @@ def hello(session: Session, words: Words) -> bytes | Later:
     name = checked_name(options[b"SETNAME"][0]) if b"SETNAME" in options else session.name
     if b"AUTH" in options:
         user, token = options[b"AUTH"]
-        return lambda connection: _named(session, connection, user, token).addCallback(
-            lambda _: _greeting(session, int(version), name)
-        )
+        return _naming(session, user, token, lambda: _greeting(session, int(version), name))
     if session.guard is not None and session.guard.locked:
         raise Unauthorized(session.guard.locked)
     return _greeting(session, int(version), name)

@@ -117,8 +117,8 @@ def _reset(session: Session, words: Words) -> Answer:
         if session.subscriber is not None:
             session.subscriber.leave()
         session.version, session.name, session.mode = 2, b"", None
-        session.forget()
-        connection.regard()
+        if session.forget():
+            connection.regard()
         return simple("RESET")
 
     return forget

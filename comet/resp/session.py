@@ -23,6 +23,7 @@ from comet.limits.limits import Limits, Who
 from comet.message import Draft
 from comet.metrics import Metrics
 from comet.resp.guard import Guard
+from comet.resp.patience import Patience
 from comet.resp.replies import simple
 from comet.resp.subscribing import Connection, Subscriber
 from comet.resp.wire import OTHER_ARGUMENTS
@@ -50,8 +51,8 @@ class Intake:
     """What all connections share: the router, who may do what, the settings, the topics that were checked already."""
 
     __slots__ = (
-        *("_topics", "access", "config", "consumers", "limits", "max_payload", "metrics", "numbers", "refused"),
-        "router",
+        *("_topics", "access", "config", "consumers", "limits", "max_payload", "metrics", "numbers", "patience"),
+        *("refused", "router"),
     )
 
     def __init__(self, router: Router, config: Config, metrics: Metrics, refused: Refused | None = None) -> None:
@@ -64,6 +65,7 @@ class Intake:
         self.metrics = metrics
         self.refused: Refused = refused or (lambda refusal, _what, _peer: metrics.count_refusal(refusal.code))
         self.numbers = count(1)
+        self.patience = Patience()
         self._topics: dict[bytes, str] = {}
         self.configure(config)
 
@@ -139,18 +141,20 @@ class Session:
             self.guard = None
             self.become(unnamed)
 
-    def become(self, grant: Grant) -> None:
-        """Have ``grant`` from now on."""
-        if grant is EVERYTHING:
-            self.guard = None
-        elif self.guard is None or self.guard.grant != grant:  # else what was counted stays counted
+    def become(self, grant: Grant) -> bool:
+        """Have ``grant`` from now on; returns whether that is another one."""
+        if grant == self.grant:  # what was counted stays counted
+            return False
+        self.guard = None
+        if grant is not EVERYTHING:
             holder = Holder(grant, Who(self._address, grant.subject))
             assert self.intake.access is not None
             self.guard = Guard(holder, self.intake.access, self.intake.config.max_commands_unknown)
+        return True
 
-    def forget(self) -> None:
-        """Be nobody in particular again."""
-        self.become(self._unnamed)
+    def forget(self) -> bool:
+        """Be nobody in particular again; returns whether it was somebody."""
+        return self.become(self._unnamed)
 
     @property
     def grant(self) -> Grant:

@@ -74,6 +74,8 @@ class Channel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         self.site.metrics.received_bytes[HTTP] += len(data)
+        if self.announced and not self.address:
+            self._count_anew()
         if self._broken:
             return
         if self._handlingRequest:
@@ -85,6 +87,13 @@ class Channel(HTTPChannel):
         else:
             self._buffer += data
             self._receive_head()
+
+    def _count_anew(self) -> None:
+        """Now that a proxy has said whose the connection is."""
+        try:
+            self.address = self.site.limits.admit_anew(self.address, self.transport)
+        except CometError as error:
+            self.refuse(error)
 
     def connectionLost(self, reason: Failure) -> None:
         self.site.metrics.http_connections -= 1
@@ -180,8 +189,9 @@ class Channel(HTTPChannel):
 
     def _forget_body(self) -> None:
         """The body is no longer in memory, or is about to be so."""
-        self.site.limits.bodies.give_back(self._body_bytes)
-        self._body_bytes = 0
+        if self._body_bytes:
+            self.site.limits.bodies.give_back(self._body_bytes)
+            self._body_bytes = 0
         self._body = None
 
     def _chunks_done(self, rest: bytes) -> None:

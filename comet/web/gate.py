@@ -101,7 +101,7 @@ class Gate:
         segment = request.postpath[0] if request.postpath else b""
         token = self._token(request)
         place = self._place(request)
-        request.client = place.client
+        request.client_address = place.client
         if place.local and self._exempt and not token:
             return LOCAL
         address = "" if place.local and self._exempt else place.address
@@ -189,7 +189,7 @@ class Gate:
             token = b"".join(in_query)
         if not token.isascii():
             raise BadToken("the token is malformed")
-        return token.decode("ascii")
+        return str(token, "ascii")
 
     def _cookie_of(self, cookies: bytes) -> bytes:
         found = set()

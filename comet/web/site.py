@@ -68,7 +68,7 @@ class CometRequest(Request):
     """The other origin whose page asks, if it is an allowed one."""
     holder = LOCAL
     """On whose behalf it is made."""
-    client = ""
+    client_address = ""
     """The address of its client, if that is not the one that has connected."""
     began: float | None = None
     refusal = ""

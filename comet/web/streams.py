@@ -18,13 +18,14 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.json import Decoder
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.web.server import NOT_DONE_YET
 
 from comet.access.access import Access
+from comet.access.grant import Grant
 from comet.audience import Subscription
 from comet.delivery import STREAMING
-from comet.errors import BadPattern, BadRequest, NotFound, StillReading
+from comet.errors import BadPattern, BadRequest, NotFound, StillReading, UnknownStream
 from comet.log import parse_since
 from comet.router import Router
 from comet.topics import Pattern, patterns_of
@@ -79,8 +80,15 @@ def apply_change(router: Router, subscription: Subscription, change: Change) -> 
 def renew(access: Access, router: Router, subscription: Subscription, token: str) -> Deferred[None]:
     """Let an open stream go on under ``token``. Fails with a :exc:`~comet.errors.CometError`, and then it goes on as
     it was."""
-    granted = maybeDeferred(access.of_token, token)
-    return granted.addCallback(lambda grant: router.tenures.renew(subscription, grant))
+    return Deferred.fromCoroutine(_renew(access, router, subscription, token))
+
+
+async def _renew(access: Access, router: Router, subscription: Subscription, token: str) -> None:
+    granted = access.of_token(token)
+    grant = granted if isinstance(granted, Grant) else await granted
+    if subscription.audience is None:
+        raise UnknownStream("the stream has ended meanwhile")
+    router.tenures.renew(subscription, grant)
 
 
 class Streams(Leaf):

@@ -188,7 +188,8 @@ class DirectWriter(StreamWriter):
         except BlockingIOError:
             sent = 0
         except OSError:
-            return False  # broken: the reactor is about to say so
+            self.wait()  # broken: the reactor says so, but only of what it watches, and perhaps nobody reads
+            return False
         if sent == len(rest):
             return True
         self._rest = rest[sent:]

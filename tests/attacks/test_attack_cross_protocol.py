@@ -36,6 +36,13 @@ BROWSERS = {
 }
 
 OTHERS = {
+    "smtp": b"EHLO evil.example\r\nMAIL FROM:<a@evil.example>\r\nRCPT TO:<b@evil.example>\r\nDATA\r\n" + COMMAND,
+    "smtp-in-capitals-and-not": b"Helo evil.example\r\n" + COMMAND,
+    "ftp": b"USER anonymous\r\nPASS x\r\nSTOR a\r\n" + COMMAND,
+    "irc": b"NICK a\r\nUSER a 0 * :a\r\n" + COMMAND,
+    "rtsp": b"DESCRIBE rtsp://localhost/ RTSP/1.0\r\n\r\n" + COMMAND,
+    "ssh": b"SSH-2.0-OpenSSH_9.2\r\n" + COMMAND,
+    "proxy": b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n" + COMMAND,
     "sip": b"REGISTER sip:localhost SIP/2.0\r\nVia: x\r\n\r\n" + COMMAND,
     "gopher": b"/\r\n" + COMMAND,
     "proxy-2": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + b"\0" * 12 + COMMAND,

@@ -105,3 +105,59 @@ def test_redirects_to_private_addresses() -> None:
             serves(daemon, "private")
         with pytest.raises(BlockingIOError):
             server.accept()
+
+
+def asked_with_a_cookie(daemon: Daemon, topic: str) -> int:
+    """The status with which somebody who is known to the application by a cookie is answered."""
+    cookie = {"Cookie": "session=secret", "Sec_Fetch_Site": "same-origin"}
+    return asked(daemon.http, "GET", f"/topics/{topic}?wait=0", **cookie)[0]
+
+
+def test_authorize_urls_that_redirect_to_private_addresses() -> None:
+    """The application says by a redirect that somebody else knows who may do what: nobody is asked there, and least of
+    all shown the cookie; the client is refused, and not let in."""
+    with listening_elsewhere() as (server, port):
+        answers = [reply(status, location=f"http://127.0.0.2:{port}/") for status in (301, 302, 303, 307, 308)]
+        with (
+            receiving(*answers) as application,
+            running("--local", "anonymous", "--authorize-url", application.url("/authorize")) as daemon,
+        ):
+            for number in range(len(answers)):
+                assert asked_with_a_cookie(daemon, f"a{number}") == 503
+            assert [post.headers["cookie"] for post in application.posts] == ["session=secret"] * len(answers)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+BAD_ANSWERS = (
+    *(b"", b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 1000, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}"),
+    *(
+        reply(500),
+        reply(404),
+        reply(204),
+        reply(200, b"yes"),
+        reply(200, b"true"),
+        reply(200, b"[]"),
+        reply(200, b"null"),
+    ),
+    reply(200, b'{"comet":{"subscribe":["**"],"everything":true}}'),
+    reply(200, b'{"comet":{"subscribe":"**"}}'),
+    reply(200, b'{"comet":{"subscribe":["**"]},"exp":1}'),
+    reply(200, b'{"comet":{"subscribe":["**"]},"ttl":-1}'),
+    reply(200, b'{"comet":' + b"[" * 100_000),
+    reply(200, b'{"comet":{"subscribe":["**"]},"x":"' + b"x" * 5_000_000 + b'"}'),
+)
+
+
+def test_application_that_answers_anything() -> None:
+    """An application that is down, slow, or answers what is no grant lets nobody in."""
+    with (
+        receiving(*BAD_ANSWERS) as application,
+        running("--local", "anonymous", "--authorize-url", application.url(), "--authorize-timeout", "1s") as daemon,
+    ):
+        for answer in BAD_ANSWERS:
+            assert asked_with_a_cookie(daemon, "a") == 503, answer[:100]
+        application.down()
+        assert asked_with_a_cookie(daemon, "a") == 503
+        assert asked(daemon.http, "GET", "/healthz")[0] == 200
+        assert "secret" not in "".join(daemon.log)

@@ -60,7 +60,7 @@ def problem(daemon: Daemon, target: str, **header: str) -> tuple[int, str]:
 
 def listening(daemon: Daemon, session: str) -> Held:
     """A stream of the chat, held in that session."""
-    return subscribe(daemon.http, "/topics/chat/1", "stream", **ours(session))
+    return subscribe(daemon.http, "/topics/chat/1?transport=stream", "stream", **ours(session))
 
 
 def test_the_application_decides() -> None:

@@ -94,7 +94,9 @@ def test_at_the_descriptor_limit() -> None:
             assert descriptors(daemon) <= 190
 
             with connected(daemon.tcp) as late:
-                assert everything(late).startswith(b"-ERR too_many_connections ")
+                refusal = everything(late)
+                assert refusal.startswith(b"-ERR ")
+                assert b" too_many_connections " in refusal
             assert asks(early) == (200, "")
             publisher.sendall(b"PUBLISH a 1\r\n")
             assert publisher.recv(100) == b":1\r\n"
@@ -130,8 +132,8 @@ def test_over_tls(tmp_path: Path) -> None:
     written(tmp_path)
     endpoint = f"ssl:0:privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem:interface=127.0.0.1"
     with running("--http", endpoint, "--max-connections", "1") as daemon:
-        (tls,) = re.findall(r"https://([0-9.:]+)", "".join(daemon.log))
-        with connected(daemon.http) as first:
+        plain, tls = re.findall(r"console +https?://([0-9.:]+)", "".join(daemon.log))
+        with connected(plain) as first:
             assert asks(first) == (200, "")
             with secured(tls, str(tmp_path / "cert.pem")) as late:
                 assert asks(late) == (503, "too_many_connections")
@@ -155,6 +157,26 @@ def test_one_address_among_others() -> None:
         assert asks(comes_from("127.0.0.3")) == (200, "")
         greedy.pop().close()
         until(lambda: asks_anew(comes_from("127.0.0.2")), "there is room again")
+
+
+def test_one_address_behind_a_proxy() -> None:
+    """Connections on which a proxy says whose they are count for that address, and not for the proxy's."""
+    options = ("--proxy", "127.0.0.1", "--anonymous", "subscribe:**", "--max-connections-per-address", "2")
+    where = ("--http", "haproxy:tcp:0:interface=127.0.0.1", "--tcp", "tcp:0:interface=127.0.0.1")
+    with running(*options, anywhere=where) as daemon, ExitStack() as stack:
+
+        def speaks_for(address: str) -> socket.socket:
+            connection = stack.enter_context(connected(daemon.http))
+            connection.sendall(f"PROXY TCP4 {address} 127.0.0.1 50000 80\r\n".encode())
+            return connection
+
+        greedy = [speaks_for("192.0.2.7") for _ in range(2)]
+        for _ in range(3):
+            assert {asks(connection) for connection in greedy} == {(200, "")}
+        assert asks(speaks_for("192.0.2.7")) == (429, "too_many_from_one")
+        assert asks(speaks_for("192.0.2.8")) == (200, "")
+        greedy.pop().close()
+        until(lambda: asks_anew(speaks_for("192.0.2.7")), "there is room again")
 
 
 def asks_anew(connection: socket.socket) -> bool:

@@ -21,7 +21,8 @@ def check_answers(data: bytes, heads_asked: bool) -> None:
     """Fail unless ``data`` is whole responses, of which the last may be a stream. If ``heads_asked``, some may have
     been asked for by HEAD, and have no body."""
     while data:
-        response, rest = read_head(data)
+        # twisted.web answers a client of HTTP/1.0 in its own language.
+        response, rest = read_head(b"HTTP/1.1" + data.removeprefix(b"HTTP/1.0").removeprefix(b"HTTP/1.1"))
         if response.status == 101:
             _check_frames(rest)
             return
@@ -31,13 +32,13 @@ def check_answers(data: bytes, heads_asked: bool) -> None:
             continue
         _check_response(response)
         if "content-length" not in response.headers:
-            if heads_asked and rest.startswith(b"HTTP/1.1 "):
+            if heads_asked and rest.startswith(b"HTTP/1."):
                 data = rest
                 continue
             _check_stream(response, rest)
             return
         length = int(response.headers["content-length"])
-        if heads_asked and (len(rest) < length or rest.startswith(b"HTTP/1.1 ")):
+        if heads_asked and (len(rest) < length or rest.startswith(b"HTTP/1.")):
             data = rest
             continue
         assert len(rest) >= length, f"{len(rest)} bytes of {length}"
@@ -48,7 +49,6 @@ def check_answers(data: bytes, heads_asked: bool) -> None:
 def _check_response(response: Response) -> None:
     headers = response.headers
     assert "transfer-encoding" not in headers
-    assert "date" in headers
     if "html" in headers.get("content-type", "") or "script" in headers.get("content-type", ""):
         assert "content-security-policy" in headers, headers
         assert headers["x-content-type-options"] == "nosniff"
@@ -71,7 +71,7 @@ def _check_stream(response: Response, data: bytes) -> None:
 
 
 def _check_frames(data: bytes) -> None:
-    """The frames of a server: none masked, none fragmented, each size in its shortest form, and the close is the last."""
+    """The frames of a server: none masked or fragmented, each size in its shortest form, a close the last."""
     at = 0
     while at < len(data):
         assert data[at] in (0x81, 0x88, 0x8A), data[at : at + 10]

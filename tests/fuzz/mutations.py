@@ -45,7 +45,7 @@ def mutated(draw: st.DrawFn, valid: st.SearchStrategy[bytes], special: Sequence[
     data = draw(valid)
     for _ in range(draw(st.integers(0, most))):
         data = _KINDS[draw(st.integers(0, len(_KINDS) - 1))](draw, data)
-        if special and draw(st.booleans()):
+        if len(special) > 0 and draw(st.booleans()):
             data = _put(draw, data, draw(st.sampled_from(special)))
     return data
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from hypothesis import strategies as st
@@ -92,7 +93,7 @@ def _pieces(step: Step, cuts: Iterable[int]) -> Iterator[Step]:
         yield step
         return
     places = sorted({0, *cuts, len(step.data)})
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in pairwise(places):
         yield send(step.data[begin:end])
 
 

@@ -168,6 +168,10 @@ SMUGGLED = (
 )
 
 
+LONGEST_METHOD = 32
+"""Bytes of a method that is waited for; a longer one is taken only if it comes at once."""
+
+
 @st.composite
 def _head(draw: st.DrawFn) -> bytes:
     lines = draw(st.lists(st.sampled_from(_LINES), max_size=5, unique=True))
@@ -192,7 +196,7 @@ def _check_head(data: bytes, head: Head) -> None:
     assert data.count(b"\r\n\r\n") == 1
     assert data.count(b"\n") == data.count(b"\r\n") == data.count(b"\r")
     assert b"\0" not in data
-    for end in range(len(data)):
+    for end in range(len(data) if len(head.method) <= LONGEST_METHOD else 0):
         assert early_fault(data[:end]) is None, f"{data[:end]!r} was refused early"
     assert (b"content-length" in head.known) + (b"transfer-encoding" in head.known) <= 1
     assert head.length is None or head.length == int(head.known.get(b"content-length", b"0"))

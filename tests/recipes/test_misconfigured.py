@@ -12,10 +12,10 @@ import pytest
 from tests.daemons import Daemon, running
 from tests.e2e.tools import COMET, run
 from tests.recipes.documented import commands
-from tests.recipes.faces import HTTP_2, RECIPES, tried
+from tests.recipes.faces import ANYBODY, HTTP_2, RECIPES, tried
 from tests.recipes.proxies import free_port, proxy
 
-OPTIONS = ("--max-streams", "10000", "--silence", "5s")
+OPTIONS = ("--max-streams", "10000", "--silence", "5s", *ANYBODY)
 
 NGINX = """
 map $http_upgrade $connection_upgrade { default upgrade; "" ""; }
