@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -191,3 +192,9 @@ def test_the_reactor_is_an_argument(path: Path) -> None:
     """Only plugin and service, and the client if it is named none, know the global reactor; others are handed it."""
     if "twisted.internet.reactor" in imported(path):
         assert layer_at(path) in REACTOR_USERS
+
+
+def test_every_test_module_has_a_name_of_its_own() -> None:
+    """pytest collects nothing if two of them have one, because the folders of tests are no packages."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name.startswith("test_"))
+    assert [name for name, count in names.items() if count > 1] == []

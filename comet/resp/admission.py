@@ -38,11 +38,11 @@ class Admission:
         :exc:`~comet.errors.TooManyFromOne`, and tell ``session`` where it comes from. Who was counted is counted
         anew."""
         self.leave()
+        peer = transport.getPeer()
+        session.peer = peer_of(peer)
         self._address = self._intake.limits.admit(transport)
         self._is_counted = True
-        peer = transport.getPeer()
         self._host, self._announced = getattr(peer, "host", ""), announced
-        session.peer = peer_of(peer)
         self.look_again(session)
 
     def look_again(self, session: Session) -> None:

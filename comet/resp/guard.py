@@ -79,15 +79,19 @@ class Guard:
 
     # -- each command ------------------------------------------------------------------------------------------------
 
-    def check(self, need: Need | None, words: Sequence[bytes]) -> None:
-        """Raise :exc:`~comet.errors.Unauthorized`, :exc:`~comet.errors.Forbidden` or :exc:`LockedOut` unless the
-        command that needs ``need`` may be executed."""
+    def count(self) -> None:
+        """Count a command, whatever it is; raise :exc:`LockedOut` if it is one too many of who has to AUTH."""
         if self.locked:
             self._commands += 1
             if self._commands > self.most_unknown:
                 raise LockedOut(
                     f"{self.most_unknown} commands without AUTH (max-commands-unknown); connect again, and AUTH first"
                 )
+
+    def check(self, need: Need | None, words: Sequence[bytes]) -> None:
+        """Raise :exc:`~comet.errors.Unauthorized` or :exc:`~comet.errors.Forbidden` unless the command that needs
+        ``need`` may be executed."""
+        if self.locked:
             if need is not anybody:
                 raise Unauthorized(self.locked)
         elif need is not None:

@@ -54,6 +54,8 @@ class Run:
         guard = session.guard
         for request in requests:
             try:
+                if guard is not None:
+                    guard.count()
                 if isinstance(request, CometError):
                     raise request
                 command = BY_SPELLING.get(request[0]) or command_named(request[0])

@@ -16,7 +16,7 @@ from comet.errors import TooManyPatterns
 from comet.framing.resp import Resp
 from comet.holder import Holder
 from comet.router import Router
-from comet.topics import Pattern
+from comet.topics import Pattern, check_depth
 from comet.transports import RESP
 
 
@@ -84,6 +84,7 @@ class Subscriber:
         most = self._router.config.max_patterns
         if self.names.total < names.total > most:
             raise TooManyPatterns(f"{names.total} names on one connection; at most {most} are allowed (max-patterns)")
+        check_depth(names.patterns.values())
         if names.total:
             self._subscribe(names, version, holder)
         else:

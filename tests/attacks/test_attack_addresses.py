@@ -109,8 +109,8 @@ def test_redirects_to_private_addresses() -> None:
 
 def asked_with_a_cookie(daemon: Daemon, topic: str) -> int:
     """The status with which somebody who is known to the application by a cookie is answered."""
-    cookie = {"Cookie": "session=secret", "Sec_Fetch_Site": "same-origin"}
-    return asked(daemon.http, "GET", f"/topics/{topic}?wait=0", **cookie)[0]
+    target = f"/topics/{topic}?wait=0"
+    return asked(daemon.http, "GET", target, Cookie="session=secret", Sec_Fetch_Site="same-origin")[0]
 
 
 def test_authorize_urls_that_redirect_to_private_addresses() -> None:

@@ -23,7 +23,10 @@ from tests.daemons import Daemon, running
 from tests.e2e.held import Held, connected
 from tests.minting import SECRET, minted, private, private_pem, public_pem
 
-EVERYTHING = {"sub": "mallory", "comet": {"subscribe": ["**"], "publish": ["**"], "consumers": ["*"], "admin": True}}
+EVERYTHING: dict[str, Any] = {
+    "sub": "mallory",
+    "comet": {"subscribe": ["**"], "publish": ["**"], "consumers": ["*"], "admin": True},
+}
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +113,8 @@ def test_forged_tokens(guard: Daemon, name: str) -> None:
     assert SECRET not in answer[2].decode()
     assert asks(guard, "GET", "/topics/open/a?wait=0", forged)[0] == 401
     assert asks(guard, "GET", f"/topics/open/a?wait=0&token={forged}")[0] in (401, 414)
-    cookie = {"Cookie": f"__Host-comet={forged}", "Sec_Fetch_Site": "same-origin"}
-    assert asks(guard, "GET", "/topics/open/a?wait=0", **cookie)[0] == 401
+    cookie = f"__Host-comet={forged}"
+    assert asks(guard, "GET", "/topics/open/a?wait=0", Cookie=cookie, Sec_Fetch_Site="same-origin")[0] == 401
     websocket = request("GET", f"/topics/open/a?token={forged}", *HANDSHAKE, "Connection: close")
     assert statuses(exchanged(guard.http, websocket)) in ([401], [414])
     assert retained(guard, "open/a") == []
