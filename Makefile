@@ -78,7 +78,7 @@ bench: $(VENV)/run.stamp
 # tests fail and say so.
 TOOLS := redis-cli:redis-tools nc:netcat-openbsd curl:curl sqlite3:sqlite3 vmstat:procps tmux:tmux cc:build-essential \
   chromium:chromium npm:npm systemd-analyze:systemd promtool:prometheus \
-  nginx:nginx haproxy:haproxy apache2:apache2-bin varnishd:varnish squid:squid
+  nginx:nginx haproxy:haproxy apache2:apache2-bin varnishd:varnish squid:squid slowhttptest:slowhttptest
 
 tools:
 	@PATH="$$PATH:/usr/sbin"; for tool in $(TOOLS); do \

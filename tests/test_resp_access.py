@@ -195,34 +195,18 @@ BOTH = {"publish": ("news/*",), "subscribe": ("news/*",), "consumers": ("mine",)
 
 ALLOWED = (
     *("PUBLISH news/a x", "XADD news/a * data x", "publish news/a x", "PING", "ECHO x", "SELECT 0", "INFO", "COMMAND"),
-    *("SUBSCRIBE news/a news/b", "PSUBSCRIBE news/*", "UNSUBSCRIBE", "XLEN news/a", "XRANGE news/a - +"),
-    *(
-        "XREVRANGE news/a + -",
-        "XREAD STREAMS news/a news/b 0 0",
-        "XREAD COUNT 5 STREAMS news/a 0",
-        "XINFO STREAM news/a",
-    ),
-    *("XGROUP CREATE news/c mine 0", "XGROUP DESTROY news/a mine", "XINFO GROUPS news/a", "PUBSUB NUMSUB news/a"),
-    *("PUBSUB NUMSUB", "CLIENT LIST", "MULTI", "CLIENT ID", "XINFO STREAM news/a"),
+    *("SUBSCRIBE news/a news/b $gap", "SUBSCRIBE $gap", "PSUBSCRIBE news/*", "UNSUBSCRIBE", "XLEN news/a", "MULTI"),
+    *("XRANGE news/a - +", "XREVRANGE news/a + -", "XREAD STREAMS news/a news/b 0 0", "XREAD COUNT 5 STREAMS news/a 0"),
+    *("XINFO STREAM news/a", "XGROUP CREATE news/c mine 0", "XGROUP DESTROY news/a mine", "XINFO GROUPS news/a"),
+    *("PUBSUB NUMSUB news/a", "PUBSUB NUMSUB", "CLIENT LIST", "CLIENT ID"),
 )
 REFUSED = (
     *("PUBLISH a x", "XADD a * data x", "SUBSCRIBE news/a other", "PSUBSCRIBE news/**", "PSUBSCRIBE **", "XLEN a"),
     *("PSUBSCRIBE */a", "SUBSCRIBE $stats", "XRANGE a - +", "XREVRANGE a + -", "XREAD STREAMS news/a a 0 0"),
-    *(
-        "XREAD BLOCK 0 STREAMS a 0",
-        "XGROUP CREATE a mine 0",
-        "XGROUP CREATE news/a theirs 0",
-        "XGROUP DESTROY news/a his",
-    ),
+    *("XREAD BLOCK 0 STREAMS a 0", "XGROUP CREATE a mine 0", "XGROUP CREATE news/a theirs 0", "XINFO STREAM a"),
     *("XREADGROUP GROUP theirs me STREAMS news/a >", "XREADGROUP GROUP mine me STREAMS a >", "XACK news/a theirs 1-1"),
-    *("XPENDING news/a theirs", "XPENDING a mine", "XINFO STREAM a", "XINFO GROUPS a", "PUBSUB CHANNELS"),
-    *(
-        "PUBSUB CHANNELS news/*",
-        "PUBSUB NUMPAT",
-        "PUBSUB NUMSUB news/a a",
-        "XACK a mine 1-1",
-        "XGROUP DESTROY news/a his",
-    ),
+    *("XACK a mine 1-1", "XPENDING news/a theirs", "XPENDING a mine", "XINFO GROUPS a", "XGROUP DESTROY news/a theirs"),
+    *("PUBSUB CHANNELS", "PUBSUB CHANNELS news/*", "PUBSUB NUMPAT", "PUBSUB NUMSUB news/a a"),
 )
 
 

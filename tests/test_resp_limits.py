@@ -115,7 +115,7 @@ def subscriber(port: Guarded, version: int, lasts: float) -> Guest:
     """A connection that has subscribed with a token that lasts so long."""
     guest = port.connect()
     guest.ask(f"HELLO {version} AUTH default {token(lasts=lasts, **NEWS)}")
-    guest.ask("SUBSCRIBE news")
+    guest.ask("SUBSCRIBE $gap news")
     return guest
 
 
@@ -172,6 +172,15 @@ def test_a_token_that_is_revoked(port: Guarded) -> None:
     assert guest.ask("PUBLISH news x").startswith("NOAUTH unauthorized Authentication required: this token was revoked")
     assert guest.word(f"AUTH {token(jti='one')}") == "WRONGPASS"
     assert guest.ask(f"AUTH {token(jti='two', **NEWS)}", "PUBLISH news x") == 0
+
+
+def test_a_subscription_ends_when_its_token_is_revoked(port: Guarded) -> None:
+    """Who has subscribed is told at once, and the connection ends."""
+    guest = port.named("SUBSCRIBE news", jti="one", **NEWS)
+    port.access.revocations.revoke("token", "one")
+    assert port.router.tenures.revoke(port.router.streams.values(), port.access.revocations.covers) == 1
+    assert guest.arrived()[-1].startswith("NOAUTH unauthorized Authentication required: this token was revoked")
+    assert guest.is_closed
 
 
 # -- rates -----------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ COLUMNS = (
     Column("beside_p99", "p99 attacked, ms", "{:,.1f}"),
     Column("ratio_p99", "p99 attacked / alone", "{:,.2f}"),
     Column("hostile", "hostile connections", "{:,.0f}"),
+    Column("attempts", "connects", "{:,.0f}"),
     Column("refused", "refused", "{:,.0f}"),
     Column("idle", "RSS idle, MB", "{:,.0f}"),
     Column("alone_memory", "RSS alone, MB", "{:,.0f}"),

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.servers import Running, pinned
 
@@ -33,46 +33,54 @@ class Strength(NamedTuple):
     addresses: int = 40
     pause: float = 0.2
 
-    @property
-    def expected(self) -> int:
-        """How many connections there are of ``slowhttptest`` alone."""
-        return sum(self.of(most) for _, most in SLOW.values())
-
     def of(self, most: int) -> int:
         """How many there are of a kind of which there are ``most`` among two thousand."""
         return max(1, round(most * self.share))
 
 
 class Attack:
-    """An attack that goes on. ``counts`` is what came of it, once it is over."""
+    """An attack that goes on. Once it is over, ``counts`` is how often each kind got in, and was dropped."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
+
+    @property
+    def attempts(self) -> int:
+        """How many connections of :mod:`~bench.attack.attackers` there were, one after the other."""
+        return sum(number for name, number in self.counts.items() if name.endswith(": in"))
 
 
 @contextmanager
 def attacked(daemon: Running, strength: Strength, cpu: int, work: Path) -> Iterator[Attack]:
     """Attack ``daemon`` from ``cpu`` until the block ends."""
     attack = Attack()
-    asked = {"http": daemon.subscribe_port, "tcp": daemon.publish_port, **strength._asdict()}
+    slow: list[subprocess.Popen[bytes]] = []
     with pinned(cpu):
-        own = subprocess.Popen(
-            [sys.executable, "-m", "bench.attack.attackers", json.dumps(asked)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        slow = [_slowly(daemon.subscribe_port, options, strength.of(most), work) for options, most in SLOW.values()]
+        own = _attackers(daemon, strength)
     try:
+        with pinned(cpu):
+            for options, most in SLOW.values():
+                slow.append(_slowly(daemon.subscribe_port, options, strength.of(most), work))
         yield attack
         out, _ = own.communicate("", PATIENCE)
         if own.returncode:
             raise RuntimeError(f"the attackers ended with {own.returncode}")
         attack.counts.update(json.loads(out))
     finally:
-        for process in (own, *slow):
+        started: list[subprocess.Popen[Any]] = [own, *slow]
+        for process in started:
             process.kill()
             process.wait()
+
+
+def _attackers(daemon: Running, strength: Strength) -> subprocess.Popen[str]:
+    asked = {"http": daemon.subscribe_port, "tcp": daemon.publish_port, **strength._asdict()}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.attack.attackers", json.dumps(asked)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def _slowly(port: int, options: tuple[str, ...], connections: int, work: Path) -> subprocess.Popen[bytes]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jwt
 
 from bench.attack.honest import load
-from bench.attack.hostile import SLOW, Strength, attacked
+from bench.attack.hostile import SLOW, Attack, Strength, attacked
 from bench.measures import sample
 from bench.measuring import Figures, Place
 from bench.scenarios import FAULTS
@@ -33,12 +33,14 @@ HELD = ("reading", "stuck", "audiences", "subscriptions", "live", "topics", "key
 
 
 class Size(NamedTuple):
-    """How many there are, how many messages a second the honest get, and for how many seconds."""
+    """How many there are, how many messages a second the honest get, for how many seconds, and after how many more
+    seconds all topics are forgotten."""
 
     honest: int
     hostile: Strength
     rate: float
     seconds: float
+    retain: int
 
     def options(self) -> Mapping[str, float]:
         """What the load is told."""
@@ -50,15 +52,15 @@ class Size(NamedTuple):
         key = work / "key"
         key.write_text(SECRET)
         key.chmod(0o600)
-        arguments = ["--key", str(key), "--retain-seconds", "10"]
+        arguments = ["--key", str(key), "--retain-seconds", str(self.retain)]
         if strangers:
             arguments += ["--local", "anonymous", "--anonymous", "subscribe:**", "--anonymous", "publish:**"]
             arguments += ["--max-connections-per-address", str(self.honest // ADDRESSES * 5 // 4)]
         return arguments
 
 
-FULL = Size(10_000, Strength(), rate=5, seconds=20)
-SMALL = Size(1_000, Strength(0.1), rate=10, seconds=4)
+FULL = Size(10_000, Strength(), rate=5, seconds=20, retain=10)
+SMALL = Size(1_000, Strength(0.1), rate=10, seconds=3, retain=1)
 
 ROWS = {"programs of this machine": False, "strangers": True}
 """Whether who comes from the loopback is a stranger, to whom limits apply."""
@@ -74,8 +76,8 @@ def trial(place: Place, comet: str, size: Size, strangers: bool) -> Figures:
         alone = load(place, daemon, size.options(), lambda phase: watch.note("alone", phase))
         watch.until_back(descriptors)
         with ExitStack() as attack:
-            look = Meanwhile(place, watch, size, attack).look
-            beside = load(place, daemon, size.options(), look)
+            meanwhile = Meanwhile(place, watch, size, attack)
+            beside = load(place, daemon, size.options(), meanwhile.look)
         back = watch.until_back(descriptors)
         refused = sum(watch.stats()["refused"].values())
         return {
@@ -86,6 +88,7 @@ def trial(place: Place, comet: str, size: Size, strangers: bool) -> Figures:
             "beside_p99": beside["delivery_p99"] * 1e3,
             "ratio_p99": beside["delivery_p99"] / alone["delivery_p99"],
             "hostile": watch.noted["hostile"],
+            "attempts": meanwhile.attempts,
             "idle": idle / 1e6,
             "alone_memory": watch.noted["alone"] / 1e6,
             "beside_memory": watch.noted["beside"] / 1e6,
@@ -160,21 +163,27 @@ class Meanwhile:
         self._watch = watch
         self._size = size
         self._attack = attack
+        self._goes_on: Attack | None = None
+        self.attempts = 0
+        """How often the attackers of our own connected, once it is over."""
 
     def look(self, phase: str) -> None:
         """See :data:`~bench.attack.honest.Look`."""
         if phase == "held":
             honest = self._watch.connections()
             place = self._place
-            self._attack.enter_context(attacked(self._watch.daemon, self._size.hostile, place.load_cpu, place.work))
+            hostile = attacked(self._watch.daemon, self._size.hostile, place.load_cpu, place.work)
+            self._goes_on = self._attack.enter_context(hostile)
             self._await_attack(lambda: self._watch.connections() - honest)
         elif phase == "end":
             self._watch.note("beside", phase)
             self._attack.close()
+            assert self._goes_on is not None
+            self.attempts = self._goes_on.attempts
 
     def _await_attack(self, hostile: Callable[[], int]) -> None:
         """Wait until there are no more of them from one look to the next."""
-        least = self._size.hostile.of(sum(most for _, most in SLOW.values()))
+        least = sum(self._size.hostile.of(most) for _, most in SLOW.values())
         began, before = time.monotonic(), 0
         while (now := hostile()) > before or now < least // 4:
             if time.monotonic() - began > PATIENCE:

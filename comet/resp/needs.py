@@ -13,6 +13,7 @@ from comet.resp import ids
 from comet.resp.guard import Guard, Need
 from comet.resp.pubsub import PATTERNS, TOPICS
 from comet.resp.session import Words
+from comet.resp.subscribing import GAP_TOPIC
 from comet.topics import Pattern
 
 MOST = 1024
@@ -25,8 +26,8 @@ def publish(guard: Guard, words: Words) -> None:
 
 
 def subscribe(guard: Guard, words: Words) -> None:
-    """To subscribe to each of the topics."""
-    guard.grant.check_subscribe(map(TOPICS.parse, words[1:]))
+    """To subscribe to each of the topics; to be told of one's own gaps takes nothing."""
+    guard.grant.check_subscribe(each for each in map(TOPICS.parse, words[1:]) if each != GAP_TOPIC)
 
 
 def psubscribe(guard: Guard, words: Words) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ITCPTransport, IUNIXTransport
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -37,8 +36,6 @@ from comet.sockets import bound
 
 QUIET_LOOKS = 5
 """Looks during which a publisher that was told of the end sends nothing, so that its connection may be closed."""
-
-_log = Logger()
 
 
 def _ends_waiting(request: Request) -> bool:

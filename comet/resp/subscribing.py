@@ -13,11 +13,13 @@ from comet.access.grant import Grant
 from comet.audience import Interest, Key, Subscription
 from comet.delivery import STREAMING
 from comet.errors import TooManyPatterns
-from comet.framing.resp import Resp
+from comet.framing.resp import GAP, Resp
 from comet.holder import Holder
 from comet.router import Router
 from comet.topics import Pattern, check_depth
 from comet.transports import RESP
+
+GAP_TOPIC = Pattern.parse(GAP)
 
 
 class Connection(Protocol):
@@ -94,7 +96,8 @@ class Subscriber:
     def _subscribe(self, names: Names, version: int, holder: Holder) -> None:
         topics, patterns = names.topics.values(), names.patterns.values()
         framing = Resp(version, frozenset(topic.text for topic in topics), tuple(sorted(patterns)))
-        wanted = tuple(sorted({*topics, *patterns}))
+        # A gap is told to whom it concerns; nobody publishes there, so the router need not know of it.
+        wanted = tuple(sorted({*topics, *patterns} - {GAP_TOPIC})) or (GAP_TOPIC,)
         if self._subscription is not None and self._subscription.audience is not None:
             self._router.change(self._subscription, wanted, framing=framing)
         else:

@@ -57,7 +57,7 @@ class Channel(HTTPChannel):
     _buffer = b""
     _body: Any = None
     _body_bytes = 0
-    _body_since = 0.0
+    _body_due = 0.0
     _wire_bytes = 0
     _held: Held | None = None
     _idle = False
@@ -164,7 +164,7 @@ class Channel(HTTPChannel):
             return
         if head.expects_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._body_since = self.site.clock.seconds()
+        self._body_due = self.site.clock.seconds() + self.site.config.body_timeout
         self._wire_bytes = 0
         if head.length is None:
             self._body = _ChunkedTransferDecoder(self._take_body, self._chunks_done)
@@ -192,9 +192,10 @@ class Channel(HTTPChannel):
         if self._body_bytes > self.site.largest_body:
             raise PayloadTooLarge(f"the body has more than {self.site.largest_body} bytes")
         self.requests[0].content.write(data)
-        since_start = self.site.clock.seconds() - self._body_since
-        allowed = self.site.config.body_timeout + self._body_bytes / BODY_RATE
-        self.site.expect(self, allowed - since_start)
+        now = self.site.clock.seconds()
+        # What comes quickly wins no more time than every body has: megabytes that came at once could be held for hours.
+        self._body_due = min(now + self.site.config.body_timeout, self._body_due + len(data) / BODY_RATE)
+        self.site.expect(self, self._body_due - now)
 
     def _forget_body(self) -> None:
         """The body is no longer in memory, or is about to be so."""

@@ -126,6 +126,25 @@ def test_bodies_that_are_too_large(daemon: Daemon, topic: str) -> None:
     assert published(daemon, topic) == []
 
 
+CHUNKS = {
+    "of-one-byte": b"1\r\nx\r\n" * 1_000_000,
+    "with-extensions": (b"1;" + b"a" * 500 + b"\r\nx\r\n") * 10_000,
+    "with-zeros": (b"0" * 500 + b"1\r\nx\r\n") * 10_000,
+}
+
+
+@pytest.mark.parametrize("name", CHUNKS)
+def test_tiny_chunks(daemon: Daemon, name: str, topic: str) -> None:
+    """A body in chunks that are mostly not content, which takes a thousand times as long to read as the same in one, is
+    refused; one in small chunks, as a program writes them, is taken."""
+    answer = exchanged(daemon.http, request("POST", f"/topics/{topic}", CHUNKED, body=CHUNKS[name] + b"0\r\n\r\n"))
+    assert statuses(answer) == [400]
+    small = b"14\r\n01234567890123456789\r\n" * 20_000 + b"0\r\n\r\n"
+    answer = exchanged(daemon.http, request("POST", f"/topics/{topic}", CHUNKED, "Connection: close", body=small))
+    assert statuses(answer) == [201]
+    serves(daemon, topic)
+
+
 JSON = {
     "nested-arrays": b"[" * 500_000,
     "nested-arrays-that-end": b"[" * 500_000 + b"]" * 500_000,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.attacks.attacker import MEGABYTE, memory_of, push, restored, serves, standing
-from tests.attacks.frames import opened, text
+from tests.attacks.attacker import MEGABYTE, exchanged, memory_of, push, rest_of, restored, serves, standing
+from tests.attacks.frames import CLOSE, FINAL, frame, opened, text
 from tests.daemons import Daemon, running
 from tests.e2e.held import asked, asked_json, connected, publish, subscribe
 from tests.e2e.waiting import until
@@ -113,6 +113,42 @@ def publish_topics(daemon: Daemon, first: int) -> None:
             answer = b""
             while answer.count(b"\r\n") < 1_000:
                 answer += connection.recv(65_536)
+
+
+def test_deep_topics_without_end() -> None:
+    """Topics of a hundred segments are not cheaper for being deep: what they take of memory counts as retained."""
+    below = b"/a" * 120
+    with running("--retain-bytes", "8MiB") as daemon, restored(daemon):
+        before = memory_of(daemon)
+        with connected(daemon.tcp) as connection:
+            for start in range(0, 2_000, 500):
+                connection.sendall(b"".join(b"PUBLISH %d%b hi\r\n" % (n, below) for n in range(start, start + 500)))
+                answer = b""
+                while answer.count(b"\r\n") < 500:
+                    answer += connection.recv(65_536)
+        assert asked_json(daemon.http, "/stats")["retained_bytes"] <= 8 << 20
+        assert memory_of(daemon) - before < 30 * MEGABYTE
+
+
+def test_deep_patterns(daemon: Daemon, topic: str) -> None:
+    """A request of 25 KB cannot have the daemon keep megabytes: patterns that are deep together are refused, however
+    they are brought; a few that are deep, and many that are not, are taken."""
+    deep = "/".join(["a"] * 120)
+    patterns = [f"{number}/{deep}/*" for number in range(99)]
+    query = "&".join(f"topic={pattern}" for pattern in patterns)
+    assert asked(daemon.http, "GET", f"/topics?wait=0&{query}")[0] in (400, 414)
+    before = memory_of(daemon)
+    with opened(daemon.http, topic) as (connection, _):
+        for number in range(0, 96, 8):
+            push(connection, text({"subscribe": patterns[number : number + 8]}))
+        push(connection, frame(FINAL | CLOSE))
+        assert rest_of(connection).count(b'"comet":"error"') == 11, "all but the first"
+    answer = exchanged(daemon.tcp, f"PSUBSCRIBE {' '.join(patterns)}\r\nQUIT\r\n".encode())
+    assert answer.startswith(b"-"), answer
+    assert memory_of(daemon) - before < 5 * MEGABYTE
+    for wanted in (patterns[:8], [f"{number}/*/a/b/c/d/e/f/g/*" for number in range(100)]):
+        query = "&".join(f"topic={pattern}" for pattern in wanted)
+        assert asked(daemon.http, "GET", f"/topics?wait=0&{query}")[0] == 200
 
 
 def test_topics_expire() -> None:

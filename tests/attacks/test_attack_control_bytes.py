@@ -131,6 +131,25 @@ def test_client_names(daemon: Daemon) -> None:
     assert answer.startswith(b"-")
 
 
+@pytest.mark.parametrize("name", BREAKS)
+def test_names_that_are_kept(daemon: Daemon, name: str) -> None:
+    """The names of consumers and hooks are kept, and shown later: they have no control character from the beginning."""
+    break_ = BREAKS[name]
+    hook = {"topic": "a", "url": "https://example.org/", "name": f"evil{break_}"}
+    for target, body in (
+        ("/hooks", hook),
+        ("/hooks", {**hook, "name": "evil", "url": f"https://example.org/{break_}"}),
+        ("/hooks", {**hook, "name": "evil", "topic": f"a{break_}"}),
+    ):
+        status, _, answer = asked(daemon.http, "POST", target, json.dumps(body).encode())
+        assert status == 400, (body, answer)
+    for target in (f"/consumers/evil{quote(break_)}?topic=a&wait=0", f"/hooks/evil{quote(break_)}"):
+        status, _, answer = asked(daemon.http, "GET", target)
+        assert status in (400, 404), answer
+        assert break_ not in json.loads(answer)["detail"]
+    assert is_clean(daemon)
+
+
 PARAMETERS = ("since", "transport", "callback", "origin", "format", "padding", "token", "topic", "wait", "_")
 
 

@@ -89,6 +89,16 @@ def test_a_byte_at_a_time(hurried: Daemon) -> None:
     serves(hurried, "slowloris")
 
 
+def test_almost_all_at_once(hurried: Daemon) -> None:
+    """Who sends a large body at once but for its end, and that a byte at a time, does not hold its memory for long."""
+    almost = request("POST", "/topics/slow", "Content-Length: 1000000", body=b"x" * 999_000)
+    with crowd(hurried.http, 10) as connections:
+        attackers = [slow(connection, almost, b"x") for connection in connections]
+        drip(attackers)
+    assert {tuple(statuses(each.answer)) for each in attackers} <= {(408,), ()}
+    serves(hurried, "slowloris")
+
+
 def test_between_requests(hurried: Daemon) -> None:
     """Who has been answered, and begins the next request a byte at a time, wins no time either."""
     with connected(hurried.http) as connection:

@@ -12,7 +12,7 @@ import pytest
 from tests.attacks.access import asks
 from tests.attacks.attacker import exchanged, published, push, request, rest_of, serves, statuses
 from tests.daemons import ANYWHERE, Daemon, running
-from tests.e2e.held import Held, asked_json, connected, streams, subscribe
+from tests.e2e.held import Held, asked_json, streams, subscribe
 from tests.e2e.waiting import until
 from tests.recipes.proxies import Front, free_port, proxy
 
@@ -160,6 +160,14 @@ def test_proxy_protocol_where_nobody_expects_it(daemon: Daemon, header: bytes) -
     assert published(daemon, "forbidden") == []
 
 
+def attempted(address: str, data: bytes) -> bytes:
+    """What is answered to ``data``; nothing if the connection is dropped at once."""
+    try:
+        return exchanged(address, data)
+    except ConnectionError:
+        return b""
+
+
 @pytest.mark.parametrize("header", PROXIED)
 def test_proxy_protocol_by_anybody(header: bytes) -> None:
     """On a port for the PROXY protocol only listed proxies are heard, for whoever is can name any address; and what
@@ -168,7 +176,7 @@ def test_proxy_protocol_by_anybody(header: bytes) -> None:
     listening = ("--http", f"haproxy:tcp:{port}:interface=127.0.0.1", *ANYWHERE)
     options = ("--proxy", "127.0.0.2/32", "--anonymous", "subscribe:open")
     with running(*options, anywhere=listening) as daemon:
-        assert statuses(exchanged(f"127.0.0.1:{port}", header + EVIL)) in ([], [401], [403])
+        assert attempted(f"127.0.0.1:{port}", header + EVIL) == b""
         with socket.create_connection(("127.0.0.1", port), 20, ("127.0.0.2", 0)) as listed:
             push(listed, header + EVIL)
             assert statuses(rest_of(listed)) in ([], [400], [401])
@@ -192,7 +200,5 @@ def test_resp_by_a_proxy() -> None:
         with socket.create_connection(("127.0.0.1", port), 20, ("127.0.0.2", 0)) as listed:
             push(listed, PROXIED[0] + b"PUBLISH forbidden evil\r\nQUIT\r\n")
             assert b"NOAUTH" in rest_of(listed)
-        with connected(f"127.0.0.1:{port}") as unlisted:
-            push(unlisted, PROXIED[0] + b"PUBLISH forbidden evil\r\nQUIT\r\n")
-            assert b":0" not in rest_of(unlisted)
+        assert attempted(f"127.0.0.1:{port}", PROXIED[0] + b"PUBLISH forbidden evil\r\n") == b""
         assert published(daemon, "forbidden") == []

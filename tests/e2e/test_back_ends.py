@@ -103,12 +103,13 @@ def test_with_a_token(place: Path, tmp_path: Path, name: str) -> None:
     allowed = {"publish": ["news"], "subscribe": ["news"], "consumers": ["mine"]}
     token = minted(sub="back-end", comet=allowed)
     arguments = {"follow": ("news", "place"), "work": ("news", "mine"), "listen": ("news",)}[name.partition(".")[0]]
-    with running("--local", "anonymous", "--key", str(key)) as daemon:
-        with program(daemon, place, name, *arguments, token=token) as example:
-            heard = "news hello" if name == "listen.py" else "hello"
-            said = ("--no-auth-warning", "--pass", token, "PUBLISH", "news", "hello")
-            until(lambda: redis_cli(daemon.tcp, *said).out == "1\n" or name != "listen.py", "it listens")
-            example.until(heard)
+    said = ("--no-auth-warning", "--pass", token, "PUBLISH", "news", "hello")
+    with (
+        running("--local", "anonymous", "--key", str(key)) as daemon,
+        program(daemon, place, name, *arguments, token=token) as example,
+    ):
+        until(lambda: redis_cli(daemon.tcp, *said).out == "1\n" or name != "listen.py", "it listens")
+        example.until("news hello" if name == "listen.py" else "hello")
 
 
 def positions(daemon: Daemon, topic: str) -> list[str]:

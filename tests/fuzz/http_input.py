@@ -6,9 +6,14 @@ from hypothesis import strategies as st
 
 from tests.fuzz.mutations import mutated
 from tests.fuzz.word_targets import SMUGGLED
+from tests.minting import minted
 
 STREAM = b"@STREAM@"
 """Stands for the id of a stream that is open."""
+
+ALICE = minted(sub="alice", comet={"subscribe": ["news", "chat/*"], "publish": ["news/*"], "consumers": ["c"]}).encode()
+ADMIN = minted(sub="admin", jti="t1", comet={"admin": True, "subscribe": ["**"], "publish": ["**"]}).encode()
+"""Tokens that count, where the daemon has a key."""
 
 _WATCHED = (
     *(
@@ -25,7 +30,7 @@ _WISHES = (
     *(b"transport=sse", b"transport=stream", b"transport=poll", b"transport=multipart", b"transport=mixed"),
     *(b"transport=iframe", b"transport=iframe&callback=parent.take", b"transport=websocket", b"format=raw", b"wait=0"),
     *(b"since=first", b"since=last", b"since=-2", b"since=5f0c1a2b-1", b"since=00000000-9", b"limit=1", b"pace=10"),
-    *(b"conflate", b"padding=2048", b"token=x", b"token=a.b.c", b"origin=https://app.example.org", b"_=1", b"x=1"),
+    *(b"conflate", b"padding=2048", b"token=x", b"token=" + ALICE, b"origin=https://app.example.org", b"_=1", b"x=1"),
 )
 _READ = (
     *(b"/", b"/healthz", b"/readyz", b"/metrics", b"/stats", b"/stats/topics", b"/stats/streams", b"/stats/audiences"),
@@ -44,6 +49,7 @@ _LINES = (
     *(b"Accept: text/event-stream", b"Accept: image/*;q=0.5, */*", b"Last-Event-ID: 5f0c1a2b-1", b"Connection: close"),
     *(b"Origin: http://localhost", b"Origin: null", b"Origin: https://app.example.org", b"Origin: http://evil.example"),
     *(b"Authorization: Bearer x", b"Authorization: Basic eDp5", b"Cookie: __Host-comet=x", b"Idempotency-Key: k"),
+    *(b"Authorization: Bearer " + ALICE, b"Authorization: bearer " + ADMIN, b"Cookie: __Host-comet=" + ALICE),
     *(b"X-Forwarded-For: 10.0.0.1", b"Forwarded: for=10.0.0.1", b"Sec-Fetch-Site: cross-site", b"Expect: 100-continue"),
     *(b"Content-Type: application/json", b"Content-Type: text/html", b"Content-Type: application/x-ndjson"),
     *(b"Access-Control-Request-Method: POST", b"Accept-Encoding: gzip", b"Range: bytes=0-1", b"If-None-Match: *"),
@@ -57,6 +63,7 @@ _POSTED = (
     (b"/streams/" + STREAM, b'{"subscribe":["churn/1"],"since":"first"}'),
     (b"/streams/" + STREAM, b'{"subscribe":["churn/2"],"unsubscribe":["churn/1"]}'),
     (b"/streams/" + STREAM + b"/token", b"a.b.c"),
+    (b"/streams/" + STREAM + b"/token", ALICE),
     (b"/streams/nobody", b'{"subscribe":["a"]}'),
     (b"/consumers/c", b'{"ack":"5f0c1a2b-1"}'),
     (b"/consumers/c/ack", b'{"id":"5f0c1a2b-1"}'),

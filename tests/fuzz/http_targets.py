@@ -65,7 +65,7 @@ def _play(face: Face, script: Script) -> None:
     assert b'"data":"yes"' in honest.take(), "the honest stream was not served"
     for wire in (honest, other):
         wire.leave()
-    face.pass_time(5)
+    face.pass_time(10)  # more than a WebSocket that was closed is given to leave
     left = face.left_behind()
     assert not left, left
     limits = face.router.limits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from tests.fuzz.http_input import ADMIN, ALICE
 from tests.fuzz.mutations import mutated
 
 _TOPICS = (b"news", b"news/1", b"news/*", b"chat/**", b"$stats", b"", b"a" * 256, b"a//b", b"\xff", "é".encode())
@@ -19,6 +20,7 @@ _COMMANDS = (
     *(b"XREADGROUP GROUP g me STREAMS news 0", b"XACK news g 5f0c1a2b-1", b"XPENDING news g"),
     *(b"PUBSUB CHANNELS", b"PUBSUB NUMSUB news", b"PUBSUB NUMPAT", b"MULTI", b"EXEC", b"DISCARD"),
     *(b"HELLO", b"HELLO 2", b"HELLO 3", b"HELLO 3 AUTH default token SETNAME me", b"AUTH token", b"AUTH user token"),
+    *(b"AUTH " + ALICE, b"AUTH " + ADMIN, b"HELLO 3 AUTH default " + ALICE),
     *(b"PING", b"PING hi", b"ECHO hi", b"QUIT", b"RESET", b"SELECT 0", b"SELECT 1", b"CLIENT SETNAME me"),
     *(b"CLIENT GETNAME", b"CLIENT LIST", b"CLIENT INFO", b"CLIENT ID", b"CLIENT SETINFO lib-name x", b"CLIENT NO"),
     *(b"COMMAND", b"COMMAND COUNT", b"COMMAND DOCS publish", b"COMMAND INFO publish", b"INFO", b"INFO server"),

@@ -24,13 +24,13 @@ class Target(NamedTuple):
 _PIECES = (1, 2, 3, 7)
 
 TARGETS = {
-    "positions": Target(word_targets.positions, word_targets.read_positions, 600),
-    "topics": Target(word_targets.topics, word_targets.read_topics, 600),
+    "positions": Target(word_targets.positions, word_targets.read_positions, 400),
+    "topics": Target(word_targets.topics, word_targets.read_topics, 400),
     "queries": Target(word_targets.queries, word_targets.read_queries, 600),
     "heads": Target(word_targets.heads, word_targets.read_heads, 800),
     "tokens": Target(token_targets.tokens, token_targets.read_tokens, 800),
     "requests": Target(parser_targets.requests, parser_targets.read_requests, 600),
-    "resp": Target(resp_targets.runs, resp_targets.play, 400, _PIECES),
+    "resp": Target(resp_targets.runs, resp_targets.play, 350, _PIECES),
     "http": Target(http_targets.requests, http_targets.play_both, 500, _PIECES),
-    "websocket": Target(http_targets.frames, http_targets.play_local, 400, _PIECES),
+    "websocket": Target(http_targets.frames, http_targets.play_both, 300, _PIECES),
 }

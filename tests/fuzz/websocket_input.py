@@ -6,7 +6,7 @@ import struct
 
 from hypothesis import strategies as st
 
-from tests.fuzz.http_input import handshake
+from tests.fuzz.http_input import ADMIN, ALICE, handshake
 from tests.fuzz.mutations import mutated
 
 _SAID = (
@@ -14,6 +14,7 @@ _SAID = (
     *(b'{"publish":"news","data":{"bid":120},"ref":"r"}', b'{"publish":"news","data64":"AAEC","type":"image/png"}'),
     *(b'{"publish":"news/1","data":"hi","key":"k","ref":9}', b'{"publish":"$stats","data":1}', b'{"publish":1}'),
     *(b'{"ack":"5f0c1a2b-1","ref":2}', b'{"token":"a.b.c","ref":3}', b'{"token":""}', b"{}", b"[]", b"null", b""),
+    *(b'{"token":"' + ALICE + b'","ref":4}', b'{"token":"' + ADMIN + b'"}'),
     *(b'{"subscribe":[]}', b'{"subscribe":["a","a"],"unsubscribe":["a"]}', b'{"ref":' + b"9" * 200 + b"}"),
 )
 _OPCODES = (1, 1, 1, 1, 0, 2, 3, 7, 8, 9, 10, 11, 15)
