@@ -48,6 +48,9 @@ def test_a_proxy_on_this_machine_speaks_for_the_world() -> None:
         ("10.0.0.1", "203.0.113.5, unknown", "10.0.0.1"),
         ("10.0.0.1", "203.0.113.5,", "10.0.0.1"),
         ("2001:db8::1", "203.0.113.5", "203.0.113.5"),
+        ("", "", ""),
+        ("", "198.51.100.9, 203.0.113.5", "203.0.113.5"),
+        ("", "203.0.113.5, 10.0.0.2", "203.0.113.5"),
     ],
 )
 def test_the_client_behind_proxies(peer: str, forwarded: str, client: str) -> None:

@@ -81,14 +81,22 @@ NEAR = [
     {"Sec-Fetch-Site": "same-origin"},
     {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"},
     {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "image"},
-    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
 ]
 
 
 @pytest.mark.parametrize("headers", NEAR, ids=repr)
 def test_pages_of_this_machine_and_links_are(headers: dict[str, str]) -> None:
-    """A page from here may ask, and a link elsewhere may lead here."""
+    """A page from here may ask."""
     assert make().ask("GET", SUBSCRIBE, b"", **headers).status == 200
+
+
+def test_a_link_elsewhere_may_lead_to_the_console() -> None:
+    """And to nothing that does something when it is followed."""
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    face = make()
+    assert face.ask("GET", "/", b"", **headers).status == 200
+    for target in (SUBSCRIBE, "/consumers/mine?topic=a&wait=0", "/stats"):
+        assert code(face.ask("GET", target, b"", **headers)) == UNAUTHORIZED
 
 
 def test_a_listed_page_may_ask_from_another_site() -> None:
@@ -332,3 +340,15 @@ def test_behind_a_proxy_the_client_is_told(key: str) -> None:
     wire.send(f"{head}X-Forwarded-For: 127.0.0.1, 203.0.113.5\r\n\r\n".encode())
     (stream,) = face.ask("GET", "/stats/streams", b"", **admin).json()["streams"]
     assert stream["address"] == "203.0.113.5"
+
+
+def test_a_forgotten_proxy_is_not_local(key: str) -> None:
+    """One that passes on any Host shows by the name that the daemon was given for it; one that passes on no Host, and
+    adds nothing, by its HTTP/1.0."""
+    face = make(host=("push.example",), key=(key,))
+    assert code(face.ask("GET", "/stats")) == UNAUTHORIZED
+    known = make(host=("push.example",), key=(key,), proxy=("127.0.0.2/32",))
+    assert known.ask("GET", "/stats").status == 200, "it is known which proxy there is"
+    wire = make().connect()
+    wire.send(b"GET /stats HTTP/1.0\r\nHost: 127.0.0.1:7080\r\nConnection: close\r\n\r\n")
+    assert code(Answer.parse(wire.take())) == UNAUTHORIZED

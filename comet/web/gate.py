@@ -3,7 +3,8 @@ that again; what somebody may do in particular, the resources ask the grant.
 
 The traps. A web page can have its visitor's browser ask a daemon on the visitor's own machine: by a name that resolves
 to 127.0.0.1 (DNS rebinding), by a form, an image, a WebSocket; so who asks without a token is a program of this machine
-only if nothing says otherwise. A reverse proxy on this machine speaks for the whole world. A cookie comes along
+only if nothing says otherwise. A reverse proxy on this machine speaks for the whole world; one that is not listed shows
+by what it adds, by HTTP/1.0, or by the name under which the daemon is known. A cookie comes along
 whoever's page asks, so it counts only if the page is known to be ours. And a token in a query must not get any further.
 """
 
@@ -67,6 +68,9 @@ class Gate:
         self._origins = frozenset(origin.encode() for origin in config.origin)
         self._cookie = b"" if config.cookie == "none" else config.cookie.encode()
         self._exempt = config.local == "all"
+        # With a name of its own the daemon is somewhere in the world, by a proxy that may pass on any Host: unless it is
+        # known which that is, nobody here is known to be a program of this machine.
+        self._is_private = bool(config.proxy) or not config.host
 
     # -- whose page -------------------------------------------------------------------------------------------------
 
@@ -98,7 +102,7 @@ class Gate:
     def holder(self, request: Any) -> Holder | Deferred[Holder]:
         """On whose behalf the request is made; its query has no token in it any more. Raises, or fails with, what
         refuses it."""
-        segment = request.postpath[0] if request.postpath else b""
+        segment = request.postpath[0] if request.path == b"/" or request.postpath[0] else b"/"
         token = self._token(request)
         place = self._place(request)
         request.client_address = place.client
@@ -134,27 +138,31 @@ class Gate:
         known = request.head.known
         peer = getattr(request.channel.transport.getPeer(), "host", "")
         local = (
-            is_local_peer(peer, self._proxies)
+            self._is_private
+            and is_local_peer(peer, self._proxies)
             and not request.channel.announced
             and request.head.host in self._loopback
+            and request.head.version == b"HTTP/1.1"
             and not any(name in known for name in FORWARDING)
             and self._is_near(request)
         )
         if local:
             return Place(peer, True)
-        if not is_listed(peer, self._proxies):
+        if peer and not is_listed(peer, self._proxies):
             return Place(peer, False)
         client = client_of(peer, known.get(b"x-forwarded-for", b"").decode("latin-1"), self._proxies)
         return Place(client, False, "" if client == peer else client)
 
     def _is_near(self, request: Any) -> bool:
-        """Whether no page of another site asks (Fetch Metadata), but for one that may, and a link that is followed."""
+        """Whether no page of another site asks (Fetch Metadata), but for one that may, and a link to the console."""
         known = request.head.known
         if known.get(b"sec-fetch-site") != b"cross-site" or request.origin:
             return True
         if request.method not in _READING:
             return False
-        return known.get(b"sec-fetch-dest") == b"document" or self._is_framed(request)
+        if request.path == b"/":
+            return known.get(b"sec-fetch-dest") == b"document"
+        return self._is_framed(request)
 
     def _is_ours(self, request: Any) -> bool:
         """Whether the page that asks is certainly of this origin, or of a listed one."""
@@ -167,9 +175,10 @@ class Gate:
 
     def _is_framed(self, request: Any) -> bool:
         """Whether the answer is for an iframe that only a listed origin can show, and whose messages only that gets."""
-        if request.head.known.get(b"sec-fetch-dest") != b"iframe" or b"transport=iframe" not in request.query:
+        items = request.query.split(b"&")
+        if request.head.known.get(b"sec-fetch-dest") != b"iframe" or b"transport=iframe" not in items:
             return False
-        asked = [unquote_to_bytes(item[7:]) for item in request.query.split(b"&") if item.startswith(b"origin=")]
+        asked = [unquote_to_bytes(item[7:]) for item in items if item.startswith(b"origin=")]
         return len(asked) == 1 and asked[0] in self._origins
 
     # -- its token --------------------------------------------------------------------------------------------------

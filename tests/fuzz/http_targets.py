@@ -21,7 +21,7 @@ requests = split(conversations)
 frames = split(said)
 
 LONG = 200
-"""Seconds after which no connection is left that is no stream: more than every deadline together."""
+"""Seconds after which no connection is left on which nothing is held: more than every deadline together."""
 
 GUARDED: dict[str, Any] = {
     "local": "anonymous",
@@ -111,14 +111,12 @@ class Client:
         self._sent += data
 
     def stay(self, seconds: int) -> None:
-        """Do nothing for so long: then the connection has been closed, unless it is a stream."""
+        """Do nothing for so long: then the connection has been closed, unless a response is held on it."""
         if self._wire is None:
             return
         self._face.clock.pump([1.0] * seconds)
-        assert self._wire.closed or self._is_held(), "a connection is kept for nothing"
-
-    def _is_held(self) -> bool:
-        return len(self._face.router.streams) > 1
+        held = [_transport_of(stream.writer) for stream in self._face.router.streams.values()]
+        assert self._wire.closed or self._wire in held, "a connection is kept for nothing"
 
     def leave(self) -> None:
         """Leave, and look at what was answered."""
@@ -129,3 +127,8 @@ class Client:
         if wire.closed != "aborted":
             wire.leave()
             check_answers(wire.take(), heads_asked=b"HEAD" in sent)
+
+
+def _transport_of(writer: Any) -> Any:
+    """The transport of a stream, or of a poll."""
+    return writer.transport if hasattr(writer, "transport") else writer._channel.transport
