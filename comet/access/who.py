@@ -48,8 +48,8 @@ def is_local_peer(host: str, proxies: Networks) -> bool:
 
 
 def client_of(host: str, forwarded: str, proxies: Networks) -> str:
-    """The address of the client whose connection comes from ``host``, with this ``X-Forwarded-For``. Who sends that on a
-    UNIX socket (``host`` is empty) is a proxy."""
+    """The address of the client whose connection comes from ``host``, with this ``X-Forwarded-For``. Who sends that on
+    a UNIX socket (``host`` is empty) is a proxy."""
     items = forwarded.split(",") if forwarded else []
     while items and (not host or is_listed(host, proxies)):
         address = address_of(items.pop())

@@ -4,8 +4,9 @@ that again; what somebody may do in particular, the resources ask the grant.
 The traps. A web page can have its visitor's browser ask a daemon on the visitor's own machine: by a name that resolves
 to 127.0.0.1 (DNS rebinding), by a form, an image, a WebSocket; so who asks without a token is a program of this machine
 only if nothing says otherwise. A reverse proxy on this machine speaks for the whole world; one that is not listed shows
-by what it adds, by HTTP/1.0, or by the name under which the daemon is known. A cookie comes along
-whoever's page asks, so it counts only if the page is known to be ours. And a token in a query must not get any further.
+by what it adds (nginx, if it is told nothing, says ``Connection: close`` in HTTP/1.0), or by the name that the daemon
+was given for it. A cookie comes along whoever's page asks, so it counts only if the page is known to be ours. And a
+token in a query must not get any further.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ class Gate:
         self._origins = frozenset(origin.encode() for origin in config.origin)
         self._cookie = b"" if config.cookie == "none" else config.cookie.encode()
         self._exempt = config.local == "all"
-        # With a name of its own the daemon is somewhere in the world, by a proxy that may pass on any Host: unless it is
-        # known which that is, nobody here is known to be a program of this machine.
+        # With a name of its own the daemon is somewhere in the world, by a proxy that may pass on any Host: unless it
+        # is known which that is, nobody here is known to be a program of this machine.
         self._is_private = bool(config.proxy) or not config.host
 
     # -- whose page -------------------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ class Gate:
             and is_local_peer(peer, self._proxies)
             and not request.channel.announced
             and request.head.host in self._loopback
-            and request.head.version == b"HTTP/1.1"
+            and (request.head.version == b"HTTP/1.1" or b"connection" not in known)
             and not any(name in known for name in FORWARDING)
             and self._is_near(request)
         )
@@ -161,7 +162,7 @@ class Gate:
         if request.method not in _READING:
             return False
         if request.path == b"/":
-            return known.get(b"sec-fetch-dest") == b"document"
+            return bool(known.get(b"sec-fetch-dest") == b"document")
         return self._is_framed(request)
 
     def _is_ours(self, request: Any) -> bool:
