@@ -147,3 +147,14 @@ async def test_a_client_without_a_good_token_is_refused(guarded: Daemon) -> None
             assert (refused.value.code, refused.value.status) == ("bad_token", 401)
         with pytest.raises(Refused):
             await client.subscribe("news/a").opened()
+
+
+def test_doctor_shows_it_to_the_daemon(guarded: Daemon) -> None:
+    """And finds nothing wrong; without it, it says what is wrong."""
+    allowed = {"publish": ["doctor/**"], "subscribe": ["doctor/**"]}
+    shown = minted(sub="operator", comet=allowed)
+    url = f"http://{guarded.http}/"
+    ended = comet("doctor", url, shown=shown)
+    assert ended.code == 0, ended.out
+    assert shown not in ended.out
+    assert comet("doctor", url).code == 1
