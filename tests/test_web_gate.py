@@ -352,3 +352,13 @@ def test_a_forgotten_proxy_is_not_local(key: str) -> None:
     wire = make().connect()
     wire.send(b"GET /stats HTTP/1.0\r\nHost: 127.0.0.1:7080\r\nConnection: close\r\n\r\n")
     assert code(Answer.parse(wire.take())) == UNAUTHORIZED
+
+
+def test_messages_on_a_websocket_count_as_requests(key: str) -> None:
+    """Who subscribes and unsubscribes in a loop is slowed down, as if each were a request."""
+    face = make(local="anonymous", key=(key,), requests_per_subject=10, burst=1.0)
+    wire = websocket(face, token())
+    answers = [said(wire, b'{"subscribe":["news/b"],"unsubscribe":["news/b"]}') for _ in range(15)]
+    assert [b"too_many_requests" in answer for answer in answers] == [False] * 9 + [True] * 6
+    face.clock.advance(1.0)
+    assert b'"comet":"topics"' in said(wire, b'{"subscribe":["news/b"]}')

@@ -303,6 +303,7 @@ class Session:
         try:
             addressed = decode(_addressed, message)
             ref = _checked_ref(addressed.ref)
+            self._count()
             if addressed.token is not UNSET:
                 self._renew(addressed.token, ref)
             elif addressed.ack is not UNSET:
@@ -314,6 +315,10 @@ class Session:
                 self._publish(decode(_publish, message), ref)
         except CometError as error:
             self._refuse(error, ref)
+
+    def _count(self) -> None:
+        assert self._writer.subscription is not None
+        self._writer.router.limits.request(self._writer.subscription.who)
 
     def _publish(self, message: Publish, ref: str | int | UnsetType) -> None:
         router, subscription = self._writer.router, self._writer.subscription
