@@ -170,13 +170,13 @@ class Daemon(Service):
             _log.info("took over from the daemon that ran, with {count} messages", count=self._router.log.count)
         # Not before the reactor heeds signals: who reads this may send one.
         self._reactor.callWhenRunning(self._welcome)
-        if self._notices.interval:
-            self._watchdog.start(self._notices.interval)
 
     def _welcome(self) -> None:
         for line in welcome(self._opened):
             _log.info("{line}", line=line)
         self._notices.tell(READY, main_process())
+        if self._notices.interval:
+            self._watchdog.start(self._notices.interval)
 
     def _begin(self) -> None:
         """Go on with what is kept beside the messages."""
