@@ -65,8 +65,8 @@ def parse_since(text: str) -> Since:
 
 class Replay(NamedTuple):
     """History to read before a cursor: ``patterns`` after ``after`` up to ``until``. With ``newest`` only the newest
-    message of each topic: a snapshot. With ``last`` only so many of the newest: ``after`` is to be found out. Losses up
-    to ``told`` are no news, on the condition of :class:`Start`."""
+    message of each topic: a snapshot. With ``last`` only of so many as are the newest up to ``after``; where they begin
+    is to be found out. Losses up to ``told`` are no news, on the condition of :class:`Start`."""
 
     patterns: tuple[Pattern, ...]
     after: int

@@ -226,7 +226,8 @@ class Router:
         subscription.cursor, subscription.losses = start.after, start.losses
         subscription.told = max(start.told, interest.told)
         if (start.snapshot or start.last) and self.log.end:
-            replay = Replay(interest.key.patterns, 0, start.after, start.snapshot, told=start.told, last=start.last)
+            after = 0 if start.snapshot else start.after
+            replay = Replay(interest.key.patterns, after, start.after, start.snapshot, told=start.told, last=start.last)
             subscription.replays = (replay,)
         position = None if subscription.replays else self.log.position(start.after)
         opening = head + interest.key.framing.open(Open(subscription.stream, position, self.config.silence))
@@ -309,7 +310,8 @@ class Router:
             self._tell_gap(subscription, start.gap)
         cursor = subscription.cursor
         if start is not None and (start.snapshot or start.last):
-            replay = Replay(added, 0, cursor, newest=start.snapshot, told=start.told, last=start.last)
+            after = 0 if start.snapshot else start.after
+            replay = Replay(added, after, cursor, newest=start.snapshot, told=start.told, last=start.last)
             subscription.replays = (*subscription.replays, replay)
         elif start is not None and start.after < cursor:
             replay = Replay(added, start.after, cursor, newest=False, told=start.told, losses=start.losses)

@@ -181,10 +181,11 @@ class SocketWriter(FakeWriter):
 
 
 class FakeArchive:
-    """Keeps everything in a list. While ``holds`` its answers wait for :meth:`release`; while ``fails`` it cannot
-    read."""
+    """Keeps everything in a list, and answers in the next turn. While ``holds`` its answers wait for :meth:`release`;
+    while ``fails`` it cannot read."""
 
     def __init__(self) -> None:
+        self.clock = SteppingClock()
         self.messages: list[Message] = []
         self.trimmed = 0
         self.holds = False
@@ -241,7 +242,7 @@ class FakeArchive:
         if self.holds:
             self._held.append((deferred, work))
         else:
-            self._answer(deferred, work)
+            self.clock.callLater(0, self._answer, deferred, work)
         return deferred
 
     def _answer(self, deferred: Deferred[Any], work: Callable[[], Any]) -> None:
@@ -315,6 +316,8 @@ class House:
     def __init__(self, kept: Sequence[Message] = (), archive: FakeArchive | None = None, **settings: Any) -> None:
         self.clock = SteppingClock()
         self.clock.advance(1_000)
+        if archive is not None:
+            archive.clock = self.clock
         self.store = FakeStore(kept, archive)
         self.metrics = Metrics()
         self.router = Router(
