@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from comet.access.who import is_listed, is_local_peer
 from comet.config import BadSetting, Config
 from comet.errors import shown
+from comet.intake import bound_accepts
 
 BACKLOG = 4_096
 """Connections that may wait to be accepted. Twisted's endpoints say 50: of clients that come back all at once after a
@@ -92,6 +93,7 @@ def open_face(face: Face, factory: Any, config: Config) -> Deferred[Opened]:
             port = await face.endpoint.listen(Announced(factory) if face.is_announced else factory)
             if hasattr(port, "socket") and "backlog=" not in face.text:
                 port.socket.listen(BACKLOG)  # on a socket that listens this only sets its queue
+            bound_accepts(port)
         except (CannotListenError, OSError) as error:
             raise CannotListen(_advice(face, error)) from None
         opened = Opened(face, port)

@@ -68,6 +68,7 @@ class Router:
         self.history = History(self.log, store.archive)
         self.records = Records(store, lambda: self.stands_still)
         self._turns = Turns(self.history, self.streams, metrics, clock, self._cannot_read)
+        self.is_flushing = self._turns.is_flushing
         self._waits = self._turns.waits
         self._publishing = Publishing(self.log, store, self.keys, metrics, self._turns.hear)
         self._sweep = Sweep(self._turns, config, metrics, clock, now)

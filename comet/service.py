@@ -34,6 +34,7 @@ from comet.handover.late import LatecomersFactory
 from comet.handover.places import Start, addresses_of, find_predecessor
 from comet.handover.taking import CannotTakeOver, Inheritance, raw_address
 from comet.hooks.hooks import Hooks
+from comet.intake import bound_events
 from comet.interfaces import Store
 from comet.listening import CannotListen, Face, Opened, faces, open_face
 from comet.logs.observer import Observer
@@ -133,6 +134,7 @@ class Daemon(Service):
         """Start everything. What cannot be started ends the process with one line and exit code 1."""
         end_cleanly(self._reactor)
         raise_descriptor_limit()
+        bound_events(self._reactor, self._router.is_flushing)
         tell = self._notices.tell
         self.reloading.install(self._reactor, before=lambda: tell(reloading()), after=lambda: tell(READY))
         failures: list[Failure] = []

@@ -29,7 +29,7 @@ from comet.waits import Waits
 SENDS = 2_000
 """About as many writes to live subscribers as one turn makes."""
 
-PAGES = 200
+PAGES = 50
 """Pages that one turn hands to readers."""
 
 
@@ -189,6 +189,10 @@ class Turns:
         """The subscriptions that are not live: those that wait to be drained, then those that wait for their page."""
         queued = (each for each in self._readers if each.audience is not None and each.row is None)
         return list(dict.fromkeys((*self.waits.stuck, *queued)))
+
+    def is_flushing(self) -> bool:
+        """Whether rows are left for another turn."""
+        return bool(self._marked)
 
     def is_busy(self) -> bool:
         """Whether something is left for another turn."""

@@ -31,6 +31,7 @@ LAYERS = (
     "history",
     "records",
     "sockets",
+    "intake",
     "slots",
     "exchange",
     "access",

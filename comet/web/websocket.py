@@ -179,7 +179,7 @@ def _listed(request: Any, name: bytes) -> list[bytes]:
 class Session:
     """What one client says, and the answers. The parser is made when the first bytes come: most clients only listen."""
 
-    __slots__ = ("_acknowledge", "_frames", "_message", "_outstanding", "_site", "_state", "_writer")
+    __slots__ = ("_acknowledge", "_frames", "_message", "_outstanding", "_ping", "_site", "_state", "_writer")
     _log = Logger()
 
     def __init__(self, writer: DirectWriter | BufferedWriter, site: Any, acknowledge: Acknowledge | None) -> None:
@@ -189,6 +189,7 @@ class Session:
         self._frames: FrameProtocol | None = None
         self._message: bytearray | None = None
         self._outstanding = 0
+        self._ping: bytes | None = None
         self._state = State.READING
 
     def received(self, data: bytes) -> None:
@@ -225,10 +226,13 @@ class Session:
                 if self._state is State.CLOSED:
                     return
                 if taken == FRAMES or self._must_wait():
+                    self._pong()
                     self._wait()
                     return
         except ParseFailed as error:
             self._close(error.code, str(error))
+        else:
+            self._pong()
 
     def _must_wait(self) -> bool:
         subscription = self._writer.subscription
@@ -259,12 +263,19 @@ class Session:
             self._collect(frame.payload.encode(), frame.message_finished)
         elif frame.opcode is Opcode.PING:
             assert isinstance(frame.payload, bytes)
-            self._answer(b"\x8a%c%b" % (len(frame.payload), frame.payload))
+            self._ping = frame.payload
         elif frame.opcode is Opcode.BINARY:
             self._close(CloseReason.UNSUPPORTED_DATA, "messages are JSON in text frames; bytes travel as data64")
         elif frame.opcode is Opcode.CLOSE:
             assert isinstance(frame.payload, tuple)
             self._close(frame.payload[0], "")
+
+    def _pong(self) -> None:
+        """Answer the newest of the pings that have come together, which is enough (RFC 6455, section 5.5.3): a client
+        that sends thousands does not have thousands sent."""
+        if self._ping is not None:
+            self._answer(b"\x8a%c%b" % (len(self._ping), self._ping))
+            self._ping = None
 
     def _collect(self, piece: bytes, finished: bool) -> None:
         """Add ``piece`` to the message that is under way, and obey it once it is whole."""
