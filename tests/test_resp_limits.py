@@ -82,7 +82,90 @@ def test_a_payload_that_comes_in_pieces_before_auth(port: Guarded) -> None:
     stranger._protocol.dataReceived(b"*2\r\n$4\r\nAUTH\r\n$60000\r\n")
     for _ in range(20):
         stranger._protocol.dataReceived(b"x" * 1000)
-        assert stranger._protocol._parser.held() <= MOST_UNKNOWN
+        assert stranger._protocol._arriving._parser.held() <= MOST_UNKNOWN
+
+
+# -- a command that is not whole yet ---------------------------------------------------------------------------------
+
+
+def begun(size: int, there: int) -> bytes:
+    """A publish with a payload of ``size`` bytes, of which so many are there."""
+    return b"*3\r\n$7\r\nPUBLISH\r\n$4\r\nnews\r\n$%d\r\n" % size + b"x" * there
+
+
+def test_commands_that_are_never_finished(tmp_path: Path) -> None:
+    """What all clients have begun has a bound together; who is one too many is told, and forgotten."""
+    port = Guarded(tmp_path, max_bodies=1_000_000)
+    guests = [port.named(publish=("news",)) for _ in range(6)]
+    for guest in guests:
+        guest._protocol.dataReceived(begun(200_000, 120_000))
+    answers = [guest.arrived() for guest in guests]
+    assert answers[:4] == [[]] * 4
+    for answer, guest in zip(answers[4:], guests[4:], strict=True):
+        assert answer[0].startswith("ERR too_many_bodies what clients are sending takes all the memory it may")
+        assert guest.is_closed
+        assert guest._protocol._arriving._parser.held() == 0
+    assert port.metrics.refused["too_many_bodies"] == 2
+    guests[0]._protocol.dataReceived(b"x" * 80_000 + b"\r\n")
+    assert guests[0].arrived() == [0]
+    for guest in guests:
+        guest.lose()
+    assert port.router.limits.bodies.taken == 0
+
+
+def test_what_comes_before_a_command_without_room(tmp_path: Path) -> None:
+    """Is done and answered: only what has no room is refused."""
+    port = Guarded(tmp_path, max_bodies=100_000)
+    guest = port.named(publish=("news",))
+    guest._protocol.dataReceived(begun(3, 3) + b"\r\n" + begun(200_000, 120_000))
+    done, refusal = guest.arrived()
+    assert done == 0
+    assert refusal.startswith("ERR too_many_bodies ")
+    assert port.router.log.end == 1
+    guest._protocol.dataReceived(b"x" * 80_000 + b"\r\n" + begun(3, 3) + b"\r\n")
+    assert port.router.log.end == 1
+
+
+def test_a_command_has_so_much_time(port: Guarded) -> None:
+    """Drops do not win time; and it is over with the command, not with the connection."""
+    slow, steady = port.named(publish=("news",)), port.named(publish=("news",))
+    for guest in (slow, steady):
+        guest._protocol.dataReceived(begun(200_000, 1))
+    for _ in range(33):
+        port.house.wait(1)
+        if not slow.is_closed:
+            slow._protocol.dataReceived(b"x")
+        steady._protocol.dataReceived(b"x" * 2048)
+    (refusal,) = slow.arrived()
+    assert refusal.startswith("ERR too_slow a command did not arrive in time (body-timeout)")
+    assert slow.is_closed
+    assert not steady.is_closed
+    steady._protocol.dataReceived(b"x" * (200_000 - 1 - 33 * 2048) + b"\r\n")
+    assert steady.arrived() == [0]
+    port.house.wait(100)
+    assert not steady.is_closed
+    assert port.router.limits.bodies.taken == 0
+
+
+def test_commands_one_behind_the_other_have_time_each(port: Guarded) -> None:
+    """A publisher whose reads never end with a command is not taken for a slow one."""
+    guest = port.named(publish=("news",))
+    guest._protocol.dataReceived(begun(10, 5))
+    for _ in range(50):
+        port.house.wait(1)
+        guest._protocol.dataReceived(b"x" * 5 + b"\r\n" + begun(10, 5))
+    assert guest.arrived() == [0] * 50
+    assert not guest.is_closed
+
+
+def test_programs_of_this_machine_take_their_time(port: Guarded) -> None:
+    """Who types a command into nc is not hurried, and takes nobody's room."""
+    local = port.connect(HERE)
+    local._protocol.dataReceived(begun(200_000, 100_000))
+    assert port.router.limits.bodies.taken == 0
+    port.house.wait(100)
+    local._protocol.dataReceived(b"x" * 100_000 + b"\r\n")
+    assert local.arrived() == [0]
 
 
 # -- a token that ends -----------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ is kept for it stays bounded. And with a paused producer Twisted never ends a co
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import inf
 from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ITCPTransport, IUNIXTransport
@@ -21,26 +20,21 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from comet.errors import CometError, Unauthorized
+from comet.errors import CometError, TooSlow, Unauthorized
 from comet.metrics import TCP
 from comet.resp.admission import Admission, peer_of, too_many
 from comet.resp.answering import Answering
+from comet.resp.arriving import Arriving, ends_waiting
 from comet.resp.guard import LockedOut
 from comet.resp.outbox import Outbox
-from comet.resp.rates import within_rates
 from comet.resp.replies import error
 from comet.resp.runs import Run
 from comet.resp.session import Ending, Intake, Session
-from comet.resp.wire import MOST_UNKNOWN, Request, RequestParser
+from comet.resp.wire import MOST_UNKNOWN, Request
 from comet.sockets import bound
 
 QUIET_LOOKS = 5
 """Looks during which a publisher that was told of the end sends nothing, so that its connection may be closed."""
-
-
-def _ends_waiting(request: Request) -> bool:
-    """Whether a client says with ``request`` that it does not wait for its answers any longer."""
-    return not isinstance(request, CometError) and request[0].upper() in (b"RESET", b"QUIT")
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -55,7 +49,7 @@ class RespProtocol(Protocol):
         self._intake = intake
         self._connections = connections
         self._admission = Admission(intake)
-        self._parser = RequestParser(intake.max_payload)
+        self._arriving = Arriving(intake)
         self._unread_bytes = 0
         # Bytes that may wait to be executed, or for the store; then its socket is not read.
         self._most_waiting = intake.config.max_waiting
@@ -107,12 +101,12 @@ class RespProtocol(Protocol):
             self._reveal()
         if self._session.ending is not Ending.NOT_YET or not self._open:
             return
-        requests = self._parser.feed(data)
+        due = self._arriving.due
+        requests = self._arriving.feed(data, self._session.guard)
+        if self._arriving.due < due:
+            self._intake.patience.expect(self, self._arriving.patience(self._session.guard))
         self._unread_bytes += len(data)
         if requests:
-            guard = self._session.guard
-            if guard is not None:
-                requests = within_rates(requests, guard.who, self._intake.limits)
             if self._backlog is None:
                 self._backlog = iter(requests)
             else:
@@ -142,6 +136,7 @@ class RespProtocol(Protocol):
         self._intake.patience.forget(self)
         self._backlog = None
         self._outbox.clear()
+        self._arriving.leave()
         self._leave()
 
     def pauseProducing(self) -> None:
@@ -197,28 +192,32 @@ class RespProtocol(Protocol):
         """Go by what the client may do, which has changed: who has to AUTH is given little room, and little time."""
         guard, config = self._session.guard, self._intake.config
         self._most_waiting = config.max_waiting
-        self._parser.bound(config.max_payload)
+        self._arriving.bound(config.max_payload)
         if guard is not None and guard.is_unknown:
             self._most_waiting = min(config.max_waiting, MOST_UNKNOWN)
-            self._parser.restrict()
-        self._intake.patience.expect(self, inf if guard is None else guard.patience(self._intake.router.time(), config))
+            self._arriving.restrict()
+        self._intake.patience.expect(self, self._arriving.patience(guard))
 
     # -- what is called once a second (comet.resp.patience.Impatient) ------------------------------------------------
 
     def overdue(self) -> None:
-        """It had to AUTH by now."""
-        guard = self._session.guard
+        """It had to AUTH by now, or the rest of a command had to be here."""
+        guard, now = self._session.guard, self._intake.router.time()
         if guard is None or not self._open:
             return
-        guard.look(self._intake.router.time())
-        if self._answering.late is not None:  # perhaps it is just about to
+        guard.look(now)
+        if self._arriving.due <= now:
+            self._turn_out(TooSlow("a command did not arrive in time (body-timeout); connect again"))
+        elif self._answering.late is not None:  # perhaps it is just about to
             self._intake.patience.expect(self, 0)
         elif guard.locked:
-            refusal = LockedOut(f"{guard.locked}; that did not come in time (auth-timeout)")
-            self._intake.refused(refusal, "a connection", self._session.peer)
-            self._end(error(refusal))
+            self._turn_out(LockedOut(f"{guard.locked}; that did not come in time (auth-timeout)"))
         else:
             self.regard()
+
+    def _turn_out(self, refusal: CometError) -> None:
+        self._intake.refused(refusal, "a connection", self._session.peer)
+        self._end(error(refusal))
 
     def stalled(self) -> None:
         """It does not read what it is sent."""
@@ -239,6 +238,7 @@ class RespProtocol(Protocol):
     def _end(self, farewell: bytes) -> None:
         """Execute nothing more, and close with ``farewell`` behind the replies."""
         self._farewell = farewell
+        self._arriving.leave()
         self._session.ending = Ending.AFTER_REPLIES
         self._backlog, self._behind = None, []
         self._pace_or_close()
@@ -287,7 +287,7 @@ class RespProtocol(Protocol):
         """Have ``requests`` wait behind others: some transports deliver what they had read before they were paused, and
         while a command waits for messages the socket is read on."""
         self._behind += requests
-        if self._unread_bytes >= self._most_waiting or any(map(_ends_waiting, requests)):
+        if self._unread_bytes >= self._most_waiting or any(map(ends_waiting, requests)):
             self._wait_no_longer()
 
     def _busy(self) -> bool:

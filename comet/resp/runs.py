@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from comet.errors import CometError, Draining, ProtocolViolation, shown
+from comet.errors import CometError, Draining, ProtocolViolation, TooManyBodies, shown
 from comet.message import Draft
 from comet.resp.commands import BY_SPELLING, Acknowledge, command_named
 from comet.resp.guard import LockedOut
@@ -165,7 +165,7 @@ def refused(session: Session, refusal: CometError, request: Request) -> bytes:
     session.intake.refused(refusal, what, session.peer)
     if isinstance(session.mode, Transaction):
         session.mode.spoilt = True
-    if isinstance(refusal, LockedOut):
+    if isinstance(refusal, (LockedOut, TooManyBodies)):
         session.ending = Ending.AFTER_REPLIES
     if isinstance(refusal, ProtocolViolation):
         metrics.protocol_errors += 1

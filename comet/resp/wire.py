@@ -132,6 +132,12 @@ class RequestParser:
         self._most_arguments = MOST_ARGUMENTS_UNKNOWN
         self._restricted = True
 
+    def break_off(self) -> None:
+        """Forget the command that has begun, and return no more of them."""
+        self._broken = True
+        self._arguments.clear()
+        self._held.clear()
+
     def held(self) -> int:
         """Return how many bytes of an incomplete command are kept."""
         return len(self._held) + sum(map(len, self._arguments))
