@@ -40,6 +40,7 @@ ADMIN = {
 """What only an administrator may do, by the first segment of the path."""
 
 _READING = (b"GET", b"HEAD")
+_CREDENTIALS = frozenset((b"authorization", b"cookie"))
 
 
 class Place(NamedTuple):
@@ -144,7 +145,7 @@ class Gate:
             and not request.channel.announced
             and request.head.host in self._loopback
             and (request.head.version == b"HTTP/1.1" or b"connection" not in known)
-            and not any(name in known for name in FORWARDING)
+            and FORWARDING.isdisjoint(known)
             and self._is_near(request)
         )
         if local:
@@ -188,6 +189,8 @@ class Gate:
         """The token that the request carries, or nothing."""
         in_query = _taken_out(request) if b"token" in request.query or b"%" in request.query else []
         known = request.head.known
+        if not in_query and _CREDENTIALS.isdisjoint(known):
+            return ""
         scheme, _, credentials = known.get(b"authorization", b"").partition(b" ")
         if scheme.lower() == b"bearer":
             token = credentials.strip()
