@@ -32,11 +32,11 @@ from comet.stats.piecemeal import Piecemeal
 from comet.topics import Pattern, check_topic
 from comet.transports import Transport
 from comet.web.batch import decode
+from comet.web.handshake import wants_websocket
 from comet.web.holding import Holding, further_lines, name_of, query_of, text_of
 from comet.web.negotiate import Asked
 from comet.web.query import limit_of, parameters
 from comet.web.resources import Leaf, refuse
-from comet.web.websocket import wants_websocket
 
 ACK = b"/ack"
 

@@ -14,8 +14,9 @@ from comet.router import Router
 from comet.sockets import bound, take_over
 from comet.transports import Transport
 from comet.web.envelope import Enveloped, stream_head
+from comet.web.handshake import accept_websocket
 from comet.web.negotiate import Asked, negotiate
-from comet.web.websocket import Acknowledge, accept_websocket
+from comet.web.websocket import Acknowledge
 from comet.web.writer import AnswerWriter, StreamWriter, make_writer
 
 # User payloads must not become a page of this origin that can do anything; the frame is for the one parent.

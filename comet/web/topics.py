@@ -20,10 +20,10 @@ from comet.message import Draft, Position
 from comet.router import Router
 from comet.transports import Transport
 from comet.web.batch import read_batch
+from comet.web.handshake import wants_websocket
 from comet.web.holding import Holding, further_lines, name_of, query_of, text_of
 from comet.web.negotiate import Asked
 from comet.web.resources import Leaf, refuse
-from comet.web.websocket import wants_websocket
 
 REMEMBERED = 256
 """Requests whose negotiation is remembered; each can be as large as ``max-head``."""
