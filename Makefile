@@ -4,6 +4,8 @@
 # make browser rebuild the browser client in comet/static, and test it (the only thing that needs Node)
 # make browsers try the pages in Firefox and WebKit, too (the gate has Chromium)
 # make crash kill the daemon five hundred times, and see that nothing is lost (the gate does it some fifty times)
+# make fuzz  look for input that does harm, for an hour or two (the gate does for a minute; see tests/fuzz/README.rst)
+# make soak  an hour's worth of comings and goings, and more, against one daemon, for ten minutes (the gate: half of one)
 # make bench measure the daemon beside its peers (half an hour; for less see bench/README.rst)
 
 PYTHON ?= python3
@@ -13,7 +15,7 @@ DOCS := docs/_build
 NODE := browser/node_modules/.package-lock.json
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint types unit docs browser browsers crash bench tools clean
+.PHONY: run test lint types unit docs browser browsers crash fuzz soak bench tools clean
 
 # What feeds the demos ends when the daemon has ended, however that was.
 run: $(VENV)/run.stamp
@@ -63,6 +65,12 @@ $(VENV)/test.stamp: setup.cfg pyproject.toml | $(VENV)/bin/pip
 crash: $(VENV)/test.stamp
 	CRASH_KILLS=$${CRASH_KILLS:-500} $(BIN)/pytest -q -s tests/crash/test_crash.py
 
+fuzz: $(VENV)/test.stamp
+	HYPOTHESIS_PROFILE=search FUZZ_TIMES=$${FUZZ_TIMES:-100} $(BIN)/pytest -q -s tests/fuzz -k whatever_is_sent $(FUZZ)
+
+soak: $(VENV)/test.stamp
+	SOAK_SECONDS=$${SOAK_SECONDS:-600} $(BIN)/pytest -q -s tests/soak
+
 bench: $(VENV)/run.stamp
 	$(BIN)/python -m bench
 
@@ -70,7 +78,7 @@ bench: $(VENV)/run.stamp
 # tests fail and say so.
 TOOLS := redis-cli:redis-tools nc:netcat-openbsd curl:curl sqlite3:sqlite3 vmstat:procps tmux:tmux cc:build-essential \
   chromium:chromium npm:npm systemd-analyze:systemd promtool:prometheus \
-  nginx:nginx haproxy:haproxy apache2:apache2-bin varnishd:varnish squid:squid
+  nginx:nginx haproxy:haproxy apache2:apache2-bin varnishd:varnish squid:squid slowhttptest:slowhttptest
 
 tools:
 	@PATH="$$PATH:/usr/sbin"; for tool in $(TOOLS); do \

@@ -40,7 +40,8 @@ static void watch(int operation, struct connection *connection, uint32_t events)
         fail_with_errno("epoll_ctl");
 }
 
-static int connect_to(long to, int receive_buffer)
+/* `from` is an address of this machine, 0 for any. */
+static int connect_to(long to, int receive_buffer, uint32_t from)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     address.sin_port = htons((uint16_t)to);
@@ -50,6 +51,12 @@ static int connect_to(long to, int receive_buffer)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     if (receive_buffer)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    if (from) {
+        struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(from)};
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int));
+        if (bind(fd, (struct sockaddr *)&local, sizeof local))
+            fail_with_errno("bind");
+    }
     if (connect(fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS)
         fail_with_errno("connect");
     return fd;

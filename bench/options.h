@@ -10,7 +10,7 @@
 static long port, publisher_port, poll_mode;
 static long subscribers = 1000, topics = 1, size = 100;
 static long window_size = 1, connections = 1, depth = 1, burst = 1, messages;
-static long slow, slow_ms = 20, stuck, small_buffer = 4096;
+static long slow, slow_ms = 20, stuck, small_buffer = 4096, addresses;
 static double rate, warm, run = 1, drain = 5;
 static const char *path = "/sub/", *query = "", *headers = "", *publish = "inline", *post_path = "/pub/";
 
@@ -43,6 +43,7 @@ static const struct option {
     {"slow", &slow, NULL, NULL},               /* subscribers that read once in slow_ms milliseconds */
     {"slow_ms", &slow_ms, NULL, NULL},
     {"stuck", &stuck, NULL, NULL},               /* subscribers that never read */
+    {"addresses", &addresses, NULL, NULL},       /* subscribers come from so many, 127.0.1.1 and on; 0: as it happens */
     {"small_buffer", &small_buffer, NULL, NULL}, /* SO_RCVBUF of the slow and the stuck, and their reads */
 };
 

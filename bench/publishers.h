@@ -156,7 +156,7 @@ static void start_publishers(void)
 {
     publisher_table = calloc((size_t)connections, sizeof *publisher_table);
     for (long i = 0; i < connections; i++) {
-        publisher_table[i].connection = (struct connection){.fd = connect_to(publisher_port, 0), .publishes = true};
+        publisher_table[i].connection = (struct connection){.fd = connect_to(publisher_port, 0, 0), .publishes = true};
         watch(EPOLL_CTL_ADD, &publisher_table[i].connection, EPOLLIN);
     }
 }

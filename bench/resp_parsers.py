@@ -9,13 +9,15 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import cast
 
 import hiredis
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from comet.config import Config
+from comet.limits.limits import Limits
 from comet.message import Draft
 from comet.metrics import Metrics
 from comet.resp.factory import RespFactory
@@ -60,6 +62,10 @@ class _Nowhere:
     epoch = "5f0c1a2b"
     stored = 0
 
+    def __init__(self) -> None:
+        self.limits = Limits(Config(), Metrics(), Clock())
+        self.each_second: list[Callable[[], None]] = []
+
     def publish(self, drafts: Sequence[Draft]) -> Deferred[Sequence[int]]:
         first, self.stored = self.stored, self.stored + len(drafts)
         return succeed(range(first, self.stored))
@@ -83,7 +89,7 @@ def _hiredis(chunk: bytes) -> int:
 
 def _whole_way() -> Callable[[bytes], int]:
     publisher = _Nowhere()
-    protocol = RespFactory(cast(Router, publisher), SimpleNamespace(max_payload=MIB), Metrics()).buildProtocol(None)
+    protocol = RespFactory(cast(Router, publisher), Config(max_payload=MIB), Metrics()).buildProtocol(None)
     transport = StringTransport()
     protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
 

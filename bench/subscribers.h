@@ -226,7 +226,8 @@ static void start_subscriber(long index)
     struct subscriber *subscriber = &subscriber_table[index];
     subscriber->topic = (uint32_t)(index % topics);
     subscriber->pace = is_among(index, stuck) ? STUCK : is_among(index, slow) ? SLOW : REGULAR;
-    subscriber->connection.fd = connect_to(port, subscriber->pace == REGULAR ? 0 : (int)small_buffer);
+    uint32_t from = addresses ? INADDR_LOOPBACK + 256 + (uint32_t)(index % addresses) : 0;
+    subscriber->connection.fd = connect_to(port, subscriber->pace == REGULAR ? 0 : (int)small_buffer, from);
     watch(EPOLL_CTL_ADD, &subscriber->connection, EPOLLOUT);
 }
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from comet.holder import LOCAL, Holder
 from comet.interfaces import Call, Framing, Writer
 from comet.log import PAGE_BYTES, Replay, Since
 from comet.message import Message, Page, Position
@@ -58,7 +59,8 @@ class Subscription:
 
     It is **live** while it has a ``row``, whose position is its cursor; otherwise it is **reading** from ``cursor``,
     after the ``replays`` that it asked for. Losses up to ``told`` are no news to the client, on the condition of
-    ``losses`` (see :class:`comet.log.Start`). The topics of one that is ``fixed`` cannot be changed.
+    ``losses`` (see :class:`comet.log.Start`). The topics of one that is ``fixed`` cannot be changed. ``grant`` is what
+    allows it, until it is renewed; ``who`` on whose account it goes.
     """
 
     __slots__ = (
@@ -67,6 +69,7 @@ class Subscription:
         "cursor",
         "deadline",
         "fixed",
+        "grant",
         "index",
         "limit",
         "losses",
@@ -76,15 +79,19 @@ class Subscription:
         "stream",
         "told",
         "wait",
+        "who",
         "writer",
     )
 
-    def __init__(self, audience: Audience, writer: Writer, interest: Interest, stream: str) -> None:
+    def __init__(
+        self, audience: Audience, writer: Writer, interest: Interest, stream: str, holder: Holder = LOCAL
+    ) -> None:
         self.audience: Audience | None = audience
         self.writer = writer
         self.stream = stream
         self.limit = interest.limit
         self.wait = interest.wait
+        self.grant, self.who = holder
         self.cursor = 0
         self.told = 0
         self.losses: int | None = None
@@ -95,6 +102,12 @@ class Subscription:
         self.fixed = False
         self.deadline = 0
         self.born = 0.0
+
+
+def address_of(subscription: Subscription) -> str:
+    """Where its client is: behind a listed proxy as that has said, else as it has connected."""
+    peer, address = subscription.writer.peer(), subscription.who.address
+    return peer if address in ("", peer.rpartition(":")[0].strip("[]")) else address
 
 
 class Row:

@@ -27,6 +27,7 @@ COMMANDS = (
     Command("top", "comet.commands.top", "watch what the daemon does"),
     Command("bench", "comet.commands.bench.main", "load the daemon, check every message, and measure"),
     Command("log", "comet.commands.log.main", "look at a durable log, save it, fill another"),
+    Command("token", "comet.commands.token", "sign a token, say what one allows, make a secret"),
     Command("health", "comet.commands.health", "say by the exit code whether the daemon is ready"),
     Command("doctor", "comet.commands.doctor.main", "say what is wrong between clients and the daemon"),
 )

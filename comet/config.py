@@ -8,14 +8,31 @@ are not ``live``, because they need a new process.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, field, fields
-from ipaddress import ip_network
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from comet.errors import shown
+from comet.kinds import (
+    ANONYMOUS,
+    COOKIE,
+    COUNT,
+    ENDPOINT,
+    HEADER,
+    HOST,
+    KEY,
+    MILLISECONDS,
+    NETWORK,
+    ORIGIN,
+    SECONDS,
+    SIZE,
+    SOCKET,
+    STORE,
+    TEXT,
+    URL,
+    Kind,
+    one_of,
+)
 
 PREFIX = "COMET_"
 """What the environment variable of a setting starts with."""
@@ -28,138 +45,11 @@ class BadSetting(Exception):
     """A setting that cannot be used. Its text is one line: the name, the value, and what is right."""
 
 
-# How a value is written. Each parser raises ValueError with what is right.
-
-_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
-_NAMES = {"ms": "milliseconds", "s": "seconds"}
-_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?(ms|s|m|h)?", re.ASCII)
-_BYTES = {"": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
-_SIZE = re.compile(r"([0-9]{1,18}) ?(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*)|\[[0-9A-Fa-f:.]+\]", re.ASCII)
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.ASCII)
-_DEFAULT_PORTS = {("http", ":80"), ("https", ":443")}
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,18}", text, re.ASCII):
-        raise ValueError("write a whole number, such as 100")
-    return int(text)
-
-
-def _milliseconds(text: str, plain: str) -> float:
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError(f"write a time in {_NAMES[plain]}, or with its unit, such as 250ms, 25s, 2m or 1h")
-    return float(match[1]) * _MILLISECONDS[match[2] or plain]
-
-
-def _seconds(text: str) -> float:
-    return round(_milliseconds(text, "s") / 1000, 6)  # as precisely as it is written back
-
-
-def _size(text: str) -> int:
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError("write bytes, or a number of KiB, MiB or GiB, such as 64KiB")
-    return int(match[1]) * _BYTES[(match[2] or "").lower()]
-
-
-def _endpoint(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("write it in UTF-8, without control characters")
-    return text
-
-
-def _host(text: str) -> str:
-    if not _HOST.fullmatch(text):
-        raise ValueError("write a host name without scheme and port, such as push.example.org")
-    return text.lower()
-
-
-def _origin(text: str) -> str:
-    match = _ORIGIN.fullmatch(text.lower())
-    if match is None:
-        raise ValueError("write scheme, host and port if any, without a path, such as https://shop.example")
-    # A browser leaves the default port out of the Origin that it sends.
-    return match[0].removesuffix(match[2]) if (match[1], match[2]) in _DEFAULT_PORTS else match[0]
-
-
-def _store(text: str) -> str:
-    if text == "memory:":
-        return text
-    path = text.removeprefix("sqlite:")
-    if path in ("", text) or not path.isprintable():
-        raise ValueError("write memory: or sqlite: and the path of a file, such as sqlite:/var/lib/comet/comet.db")
-    return f"sqlite:{Path(path).absolute()}"  # twistd changes its directory
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ip_network(text, strict=False))
-    except ValueError:
-        raise ValueError("write an address or a network, such as 127.0.0.1 or 10.0.0.0/8") from None
-
-
-def _socket(text: str) -> str:
-    if text not in ("auto", "none") and not re.fullmatch(r"[@/][^\x00-\x1f]{1,100}", text):
-        raise ValueError("write the path of a UNIX socket, @ and a name, none, or auto")
-    return text
-
-
 DURABILITIES = ("commit", "fsync")
-
+LOCAL = ("all", "anonymous")
 LOG_FORMATS = ("human", "json")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 ACCESS_LOGS = ("none", "refused", "all")
-
-
-def _written_milliseconds(value: float) -> str:
-    for unit in ("h", "m", "s"):
-        if value and value % _MILLISECONDS[unit] == 0:
-            return f"{round(value) // _MILLISECONDS[unit]}{unit}"
-    return f"{value:.3f}".rstrip("0").rstrip(".") + "ms"
-
-
-def _written_seconds(value: float) -> str:
-    return _written_milliseconds(round(value * 1000, 3))
-
-
-def _written_size(value: int) -> str:
-    for unit, bytes_ in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
-        if value and value % bytes_ == 0:
-            return f"{value // bytes_}{unit}"
-    return str(value)
-
-
-class Kind(NamedTuple):
-    """A way to write a value: ``unit`` for people, ``parse`` from text, ``write`` back to it; ``bare`` if it needs no
-    quotes in a settings file, where it is a number, or true or false."""
-
-    unit: str
-    parse: Callable[[str], Any]
-    write: Callable[[Any], str] = str
-    bare: bool = False
-
-
-COUNT = Kind("", _count, bare=True)
-SECONDS = Kind("seconds", _seconds, _written_seconds, bare=True)
-MILLISECONDS = Kind("milliseconds", lambda text: round(_milliseconds(text, "ms")), _written_milliseconds, bare=True)
-SIZE = Kind("bytes", _size, _written_size, bare=True)
-ENDPOINT = Kind("endpoint", _endpoint)
-HOST = Kind("host name", _host)
-ORIGIN = Kind("origin", _origin)
-STORE = Kind("URL", _store)
-SOCKET = Kind("socket", _socket)
-NETWORK = Kind("network", _network)
-
-
-def _one_of(choices: tuple[str, ...]) -> Kind:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"choose one of {', '.join(choices)}")
-        return text
-
-    return Kind(", ".join(choices), parse)
 
 
 class Setting(NamedTuple):
@@ -218,6 +108,10 @@ def _seconds_of(default: float, text: str, most: float = 86_400) -> Any:
     return _field(default, text, SECONDS, (0.001, most))
 
 
+def _rate_of(default: int, text: str) -> Any:
+    return _field(default, f"{text} 0: as many as come.", COUNT, (0, 1_000_000_000))
+
+
 def _field(default: Any, text: str, kind: Kind, range_: tuple[float, float] = (0, 0), *, live: bool = True) -> Any:
     return field(default=default, metadata={"help": text, "kind": kind, "range": range_, "live": live})
 
@@ -241,6 +135,40 @@ class Config:
     origin: tuple[str, ...] = _field(
         (), "A web origin whose pages may use this daemon, beside its own, such as https://shop.example.", ORIGIN
     )
+    proxy: tuple[str, ...] = _field(
+        (),
+        "A reverse proxy, or a network of them: what it says of a client's address (X-Forwarded-For, PROXY) counts.",
+        NETWORK,
+    )
+
+    key: tuple[str, ...] = _field(
+        (),
+        "A key that tokens are checked with: a file with a secret (HS256) or a public key in PEM (RS256, ES256, "
+        "EdDSA), or the URL of a JWKS.",
+        KEY,
+    )
+    audience: str = _field("", "The audience (aud) that tokens must be for; none if empty.", TEXT)
+    issuer: str = _field("", "The issuer (iss) that tokens must be of; anyone with a key if empty.", TEXT)
+    cookie: str = _field("__Host-comet", "The cookie in which a browser may carry its token; or none.", COOKIE)
+    key_refresh: float = _seconds_of(600.0, "After how long the keys at a URL are fetched again.")
+    authorize_url: str = _field(
+        "", "Where the application says what a client without a token may do; nobody is asked if empty.", URL
+    )
+    authorize_header: tuple[str, ...] = _field(
+        ("cookie",), "A header of the client that the application is shown, such as Cookie.", HEADER
+    )
+    authorize_timeout: float = _seconds_of(5.0, "How long the application may take to answer.", 60)
+    anonymous: tuple[str, ...] = _field(
+        (),
+        "What anybody may do without a token: publish:PATTERN or subscribe:PATTERN.",
+        ANONYMOUS,
+    )
+    local: str = _field(
+        "all",
+        "What programs on this machine may do without a token: all, or what anybody may (anonymous).",
+        one_of(LOCAL),
+    )
+
     store: str = _field(
         "memory:",
         "Where messages are kept: memory: forgets them when the daemon stops, sqlite:PATH keeps them in a file.",
@@ -250,7 +178,7 @@ class Config:
     durability: str = _field(
         "commit",
         "What a stored message survives: the end of the process (commit), or of the power too (fsync, slower).",
-        _one_of(DURABILITIES),
+        one_of(DURABILITIES),
         live=False,
     )
     keep_seconds: float = _seconds_of(7 * 86_400.0, "How long a message is kept on disk.", 10 * 365 * 86_400)
@@ -271,6 +199,26 @@ class Config:
     page_messages: int = _count_of(
         500, "How many messages an answer or a page holds at most, unless the request says limit.", LARGEST_LIMIT
     )
+
+    max_connections: int = _count_of(200_000, "How many connections there may be at once, of both faces together.")
+    max_connections_per_address: int = _rate_of(2_000, "How many of them one address may have.")
+    max_streams_per_address: int = _rate_of(1_000, "How many held responses one address may have.")
+    max_streams_per_subject: int = _rate_of(100, "How many held responses one subject of tokens may have.")
+    requests_per_address: int = _rate_of(1_000, "How many requests or commands a second may come from one address.")
+    requests_per_subject: int = _rate_of(1_000, "How many requests or commands a second may come of one subject.")
+    publishes_per_address: int = _rate_of(5_000, "How many messages a second one address may publish.")
+    publishes_per_subject: int = _rate_of(5_000, "How many messages a second one subject may publish.")
+    burst: float = _seconds_of(10.0, "For how many seconds together the rates may be used up at once.", 3600)
+    max_url: int = _size_of(16 * 1024, "The largest path with query of a request.")
+    max_bodies: int = _size_of(
+        256 * 1024**2,
+        "How much memory the bodies of all requests under way may take; those over 64 KiB have half of it.",
+    )
+    max_waiting: int = _size_of(1024**2, "How much of one TCP connection may wait to be executed, before it is paused.")
+    max_commands_unknown: int = _count_of(
+        10, "How many commands a TCP connection may send before AUTH, if it needs it."
+    )
+    auth_timeout: float = _seconds_of(10.0, "How long a TCP connection may take to AUTH, if it needs it.")
 
     hook_private: tuple[str, ...] = _field(
         (), "A network to which hooks may post although it is not public, such as 127.0.0.1 or 10.0.0.0/8.", NETWORK
@@ -306,12 +254,12 @@ class Config:
         live=False,
     )
 
-    log_format: str = _field("human", "How lines of the log are written: to be read, or as JSON.", _one_of(LOG_FORMATS))
-    log_level: str = _field("info", "The least level of what is logged.", _one_of(LOG_LEVELS))
+    log_format: str = _field("human", "How lines of the log are written: to be read, or as JSON.", one_of(LOG_FORMATS))
+    log_level: str = _field("info", "The least level of what is logged.", one_of(LOG_LEVELS))
     access_log: str = _field(
         "refused",
         "Which requests are logged: those that are refused, all once they are over, or none.",
-        _one_of(ACCESS_LOGS),
+        one_of(ACCESS_LOGS),
     )
 
     def __post_init__(self) -> None:

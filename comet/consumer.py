@@ -17,7 +17,7 @@ from msgspec.msgpack import Decoder, Encoder
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from comet.audience import Subscription
+from comet.audience import Subscription, address_of
 from comet.errors import BadAcknowledgement, UnknownConsumer, shown
 from comet.kept import Record
 from comet.latest import Latest
@@ -257,5 +257,5 @@ class Consumer:
             return None
         return {
             "transport": reader.audience.key.transport,
-            "address": reader.writer.peer(),
+            "address": address_of(reader),
         }

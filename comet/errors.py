@@ -13,12 +13,13 @@ class CometError(Exception):
     """A request that is refused.
 
     ``code`` is stable and meant for programs, ``status`` is the HTTP status, ``retry`` says whether the same request
-    may succeed later.
+    may succeed later, and ``after`` in how many seconds, if that is known.
     """
 
     code = "error"
     status = 400
     retry = False
+    after: float | None = None
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -115,6 +116,74 @@ class HostRefused(CometError):
     status = 421
 
 
+class Unauthorized(CometError):
+    """Nothing says who asks, and nobody unknown may do that."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class BadToken(CometError):
+    """The token is malformed, of another issuer or audience, not valid yet, or revoked; or no key fits it."""
+
+    code = "bad_token"
+    status = 401
+
+
+class TokenExpired(CometError):
+    """The token was valid once; its client asks its application for a new one."""
+
+    code = "token_expired"
+    status = 401
+
+
+class Forbidden(CometError):
+    """Who asks is known, and may not do that."""
+
+    code = "forbidden"
+    status = 403
+
+
+class AuthorizationFailed(CometError):
+    """The application that decides (``authorize-url``), or the issuer of the keys, does not answer."""
+
+    code = "authorization_failed"
+    status = 503
+    retry = True
+
+
+class TooManyRequests(CometError):
+    """Requests or publishes come faster from there than allowed."""
+
+    code = "too_many_requests"
+    status = 429
+    retry = True
+
+
+class TooManyFromOne(CometError):
+    """One address or one subject has as many streams or connections open as allowed."""
+
+    code = "too_many_from_one"
+    status = 429
+    retry = True
+
+
+class TooManyConnections(CometError):
+    """As many connections are open as allowed, or as the system has descriptors for."""
+
+    code = "too_many_connections"
+    status = 503
+    retry = True
+
+
+class TooManyBodies(CometError):
+    """The bodies of the requests that are under way take as much memory as ``max-bodies`` allows."""
+
+    code = "too_many_bodies"
+    status = 503
+    retry = True
+
+
 class NotFound(CometError):
     """There is nothing at that path."""
 
@@ -123,7 +192,7 @@ class NotFound(CometError):
 
 
 class BadName(CometError):
-    """The name cannot be that of a consumer."""
+    """The name cannot be that of a consumer, or of what is revoked."""
 
     code = "bad_name"
 
@@ -191,6 +260,13 @@ class UpgradeRequired(CometError):
 
     code = "upgrade_required"
     status = 426
+
+
+class UrlTooLong(CometError):
+    """The path with its query is longer than ``max-url``."""
+
+    code = "url_too_long"
+    status = 414
 
 
 class HeadTooLarge(CometError):
@@ -263,6 +339,14 @@ class TooManyHooks(CometError):
 
     code = "too_many_hooks"
     status = 429
+
+
+class TooManyRevocations(CometError):
+    """As many tokens and subjects are revoked as are remembered; to forget one early would let it in again."""
+
+    code = "too_many_revocations"
+    status = 503
+    retry = True
 
 
 class CannotOpen(Exception):

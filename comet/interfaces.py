@@ -32,7 +32,8 @@ class Clock(Protocol):
 
 
 class Archive(Protocol):
-    """What a store keeps on disk, to be read when memory does not have it any more. Nothing here blocks the reactor.
+    """What a store keeps on disk, to be read when memory does not have it any more. Nothing here blocks the reactor,
+    and nothing is answered within the call.
 
     All of it fails with :exc:`~comet.errors.StoreFailed` if the disk cannot be read.
     """

@@ -22,6 +22,9 @@ from comet.topics import Pattern
 MESSAGE_BYTES = 320
 """What a retained message costs beside its payload (measured: object, numbers, its two places in the log)."""
 
+PLACE_BYTES = 360
+"""What a deep topic costs for each segment below the first few (measured)."""
+
 PAGE_BYTES = 65_536
 """A page ends once its payloads have this many bytes: what one reader can hold up of the daemon's memory."""
 
@@ -62,8 +65,8 @@ def parse_since(text: str) -> Since:
 
 class Replay(NamedTuple):
     """History to read before a cursor: ``patterns`` after ``after`` up to ``until``. With ``newest`` only the newest
-    message of each topic: a snapshot. With ``last`` only so many of the newest: ``after`` is to be found out. Losses up
-    to ``told`` are no news, on the condition of :class:`Start`."""
+    message of each topic: a snapshot. With ``last`` only of so many as are the newest up to ``after``; where they begin
+    is to be found out. Losses up to ``told`` are no news, on the condition of :class:`Start`."""
 
     patterns: tuple[Pattern, ...]
     after: int
@@ -102,7 +105,7 @@ class Log:
         self._crowded: list[Topic] = []
         self.end = 0
         """The offset of the newest message; 0 before the first."""
-        self.bytes = 0
+        self._message_bytes = 0
         self.taken = 0
         """How many messages were ever taken in, and how many of them were let go of."""
         self.losses = 0
@@ -114,6 +117,11 @@ class Log:
     def position(self, offset: int) -> Position:
         """The position of ``offset`` in this log."""
         return Position(self.epoch, offset)
+
+    @property
+    def bytes(self) -> int:
+        """What is retained costs about so much memory."""
+        return self._message_bytes + PLACE_BYTES * self._topics.deep
 
     @property
     def count(self) -> int:
@@ -145,7 +153,7 @@ class Log:
                 topic = self._topics.add(message.topic)
             topic.append(message)
             append(message)
-            self.bytes += len(message.payload) + MESSAGE_BYTES
+            self._message_bytes += len(message.payload) + MESSAGE_BYTES
             self.taken += 1
             self.end = message.offset
             if len(topic) > most:
@@ -311,7 +319,7 @@ class Log:
     def _lose(self, topic: Topic) -> None:
         message = topic.pop()
         self._timeline.remove(message)
-        self.bytes -= len(message.payload) + MESSAGE_BYTES
+        self._message_bytes -= len(message.payload) + MESSAGE_BYTES
         self.losses += 1
         if not len(topic):
             self._topics.forget(topic)

@@ -44,6 +44,7 @@ METRICS = (
     Metric("refused", "counter", "Requests and commands refused, by code.", "code"),
     Metric("commands", "counter", "RESP commands executed."),
     Metric("protocol_errors", "counter", "TCP connections closed for bytes that are not RESP."),
+    Metric("authorizations", "counter", "Questions to the application: granted, refused or failed.", "result"),
     Metric("hook_posts", "counter", "Posts of hooks, by result: done or failed.", "result"),
     Metric("acks", "counter", "Acknowledgements of consumers, hooks included, that were kept."),
     Metric("consumers", "gauge", "Acknowledged consumers."),
@@ -66,6 +67,8 @@ METRICS = (
     Metric("store_oldest_seconds", "gauge", "When its oldest message was published, in seconds since 1970; 0: none."),
     Metric("store_trouble", "gauge", "1 while nothing can be stored, and so nothing published; else 0."),
     Metric("max_streams", "gauge", "Held responses that there may be at once."),
+    Metric("addresses", "gauge", "Addresses of clients that something is counted for, as far as they have limits."),
+    Metric("limit_use", "gauge", "The share of a limit that is used, by whoever uses most of it.", "limit"),
     Metric("reactor_lag", "gauge", "Seconds by which the last sweep of the router came late."),
     Metric("reactor_lag_max", "gauge", "Seconds by which the latest sweep of the last minute came late."),
     Metric("build_info", "gauge", "1; the label says which version runs.", "version"),
@@ -157,6 +160,10 @@ class Metrics:
     """How many consumers there are, from whoever has them."""
     hook_states: Callable[[], Mapping[str, int]] = dict
     """How many hooks there are of each state, from whoever has them."""
+    limit_uses: Callable[[], Mapping[str, float]] = dict
+    """The share of each limit that is used, from whoever knows."""
+    address_count: Callable[[], int] = int
+    """How many addresses something is counted for, from whoever knows."""
 
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
@@ -164,6 +171,7 @@ class Metrics:
         self.subscribed: dict[str, int] = {}
         self.refused: dict[str, int] = {}
         self.hook_posts: dict[str, int] = {}
+        self.authorizations: dict[str, int] = {}
         self.received_bytes = {HTTP: 0, TCP: 0}
         self.flush_seconds = Histogram(FLUSH_BOUNDS)
         self.store_commit_seconds = Histogram(COMMIT_BOUNDS)
@@ -193,6 +201,16 @@ class Metrics:
         return self.hook_states()
 
     @property
+    def addresses(self) -> int:
+        """Addresses that something is counted for."""
+        return self.address_count()
+
+    @property
+    def limit_use(self) -> Mapping[str, float]:
+        """The share of each limit that is used."""
+        return self.limit_uses()
+
+    @property
     def subscriptions(self) -> dict[str, int]:
         """Open subscriptions, by transport."""
         return {transport: tally.subscriptions for transport, tally in self._tallies.items()}
@@ -210,6 +228,10 @@ class Metrics:
     def count_refusal(self, code: str) -> None:
         """Note that something was refused with ``code``."""
         self.refused[code] = self.refused.get(code, 0) + 1
+
+    def count_authorization(self, result: str) -> None:
+        """Note what came of a question to the application."""
+        self.authorizations[result] = self.authorizations.get(result, 0) + 1
 
     def note_lag(self, lag: float, now: float) -> None:
         """Note that the sweep at ``now`` came ``lag`` seconds late."""

@@ -126,7 +126,7 @@ class Pages:
         return Page(piece.messages, log.position(piece.reached), gap)
 
     def _look_back(self, subscription: Subscription, replay: Replay) -> None:
-        """Find out where the newest ``last`` messages of a replay begin."""
+        """Find out where the newest ``last`` messages of a replay begin: some may come after its end."""
 
         def found(after: int) -> None:
             if replay in subscription.replays:
@@ -135,5 +135,5 @@ class Pages:
                 subscription.replays = (*subscription.replays[:place], *known, *subscription.replays[place + 1 :])
             self._ready(subscription, None)
 
-        looking = self._history.before_newest(replay.patterns, replay.until, replay.last)
+        looking = self._history.before_newest(replay.patterns, replay.after, replay.last)
         looking.addCallbacks(found, lambda failure: self._ready(subscription, failure))

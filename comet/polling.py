@@ -15,6 +15,7 @@ from comet.control import UNREADABLE
 from comet.delivery import ONE_SHOT
 from comet.errors import CometError, Draining, StoreFailed
 from comet.framing.packed import Packed, unpacked
+from comet.holder import LOCAL, Holder
 from comet.log import Since
 from comet.message import Page, Position
 from comet.router import Router
@@ -68,13 +69,15 @@ def poll(  # noqa: PLR0913 (they are keywords)
     told: int = 0,
     peer: str = "within",
     seat: Callable[[Subscription], None] | None = None,
+    holder: Holder = LOCAL,
 ) -> Deferred[Page]:
     """Read the first page of ``patterns`` from ``since`` on: at most ``limit`` messages.
 
     Fires at once if ``wait`` is 0, else when there is a message (or a gap to tell), and after so many seconds with an
     empty page. Cancelling it gives it up. Fails with :exc:`~comet.errors.TooManyStreams`,
     :exc:`~comet.errors.Draining` or :exc:`~comet.errors.StoreFailed`. ``transport`` is what it is counted as; losses
-    up to ``told`` are no news. ``peer`` is for whom it is, for people; ``seat`` is called with the subscription.
+    up to ``told`` are no news. ``peer`` is for whom it is, for people, and ``holder`` on whose behalf; ``seat`` is
+    called with the subscription.
     """
 
     def give_up(_: Deferred[Page]) -> None:
@@ -85,7 +88,7 @@ def poll(  # noqa: PLR0913 (they are keywords)
     answer: Deferred[Page] = Deferred(give_up)
     interest = Interest(Key(tuple(patterns), PACKED, transport, ONE_SHOT), since, limit, wait, told)
     try:
-        subscription = router.subscribe(interest, _Taker(answer, limit, peer))
+        subscription = router.subscribe(interest, _Taker(answer, limit, peer), holder=holder)
     except CometError as refusal:
         answer.errback(refusal)
     else:

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+from comet.sending.credentials import VARIABLE, Denied, Token
 from comet.sending.link import Link, Lost, address_of
 from comet.sending.outbox import Item, Outbox, Patience
 from comet.sending.wire import NotRESP, Outgoing, Reply
@@ -102,10 +103,11 @@ class Publisher:
     No wait for the daemon is longer than ``timeout`` seconds; then the connection counts as lost. After ``patience``
     seconds without any acknowledgement a publish fails. With ``keys=False`` messages have no idempotency keys but those
     that are given: see the documentation for when that is needed. ``dumps`` writes what is neither bytes nor text.
+    ``token`` says who publishes, or is called for the current token, with each connection or request.
     Connections are made when they are needed, and kept. A context manager.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (they are keywords)
         self,
         server: str = DEFAULT_SERVER,
         *,
@@ -113,9 +115,10 @@ class Publisher:
         patience: float = 30.0,
         keys: bool = True,
         dumps: Callable[[Any], str] | None = None,
+        token: Token = None,
     ) -> None:
         self.server = server
-        self._dial = _dialler(server, timeout)
+        self._dial = _dialler(server, timeout, token)
         self._patience = patience
         self._keys = keys
         self._dumps = dumps or _dumps
@@ -152,6 +155,8 @@ class Publisher:
                     delivery.advance(connection)
             except Lost as lost:
                 delivery.wait(f"{self.server}: {lost}")
+            except Denied as denied:
+                raise delivery.failed(PublishRefused(denied.code, str(denied)), 0) from None
             except NotRESP:
                 raise delivery.failed(PublishRefused("protocol", _wrong_port(self.server)), 0) from None
         return delivery.result()
@@ -327,24 +332,24 @@ _making = threading.Lock()
 
 def publish(topic: str, data: Any, *, content_type: str | None = None, key: str | None = None) -> str:
     """Publish one message as :meth:`Publisher.publish` does, to the daemon that the variable ``COMET_SERVER`` names, or
-    to the one on this machine."""
+    to the one on this machine; with the token of ``COMET_TOKEN``, if that is set."""
     global _default
     if _default is None:
         with _making:
             if _default is None:
-                _default = Publisher(os.environ.get("COMET_SERVER") or DEFAULT_SERVER)
+                _default = Publisher(os.environ.get("COMET_SERVER") or DEFAULT_SERVER, token=os.environ.get(VARIABLE))
                 atexit.register(_default.close)
     return _default.publish(topic, data, content_type=content_type, key=key)
 
 
-def _dialler(server: str, timeout: float) -> Callable[[], Connection]:
+def _dialler(server: str, timeout: float, token: Token) -> Callable[[], Connection]:
     """Return what connects to ``server``. Raises ValueError."""
     if server.startswith(("http:", "https:")):
         # Only here: it takes longer to import than everything else together.
         from comet.sending.post import Post, url_of  # noqa: PLC0415
 
-        return partial(Post.dialled, url_of(server), timeout)
-    return partial(Link.dialled, address_of(server), timeout)
+        return partial(Post.dialled, url_of(server), timeout, token)
+    return partial(Link.dialled, address_of(server), timeout, token)
 
 
 def _dumps(data: Any) -> str:

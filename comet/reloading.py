@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from twisted.logger import Logger
@@ -71,6 +72,10 @@ class Reloading:
 
     def reload(self, reactor: Any) -> None:
         """Read the settings file again, apply what has changed, and log a line for each change, or on what is wrong."""
+        if self._path is None and self.config.key:
+            self._apply(self.config)
+            _log.info("reloaded: the keys of tokens; there is no settings file to read again")
+            return
         try:
             wanted = self._read(reactor)
         except BadSetting as error:
@@ -78,14 +83,21 @@ class Reloading:
             return
         changed = [each for each in settings() if getattr(wanted, each.field) != getattr(self.config, each.field)]
         before, live = self.config, [each for each in changed if each.live]
-        self.config = replace(before, **{each.field: getattr(wanted, each.field) for each in live})
-        for part in self.parts:
-            part.configure(self.config)
+        self._apply(replace(before, **{each.field: getattr(wanted, each.field) for each in live}))
         for line in _report(changed, before, wanted):
             _log.info("{line}", line=line)
 
+    @property
+    def _path(self) -> Path | None:
+        return None if self.sources is None else self.sources.path
+
+    def _apply(self, config: Config) -> None:
+        self.config = config
+        for part in self.parts:
+            part.configure(config)
+
     def _read(self, reactor: Any) -> Config:
-        path = None if self.sources is None else self.sources.path
+        path = self._path
         if self.sources is None or path is None:
             raise BadSetting("there is no settings file to read again; start with --config PATH")
         if path.exists() and not path.is_file():

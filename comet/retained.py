@@ -18,6 +18,10 @@ from operator import attrgetter
 from comet.message import Message
 from comet.topics import Pattern
 
+SHALLOW = 4
+"""Segments of a topic that cost no more than its messages are taken to cost. Each further one is a place in the tree
+that counts, or topics of a hundred segments would take a hundred times the memory that is to be retained."""
+
 _offset = attrgetter("offset")
 _AFTER_ALL = 1 << 62
 _GONE = Message("", b"", "", 0.0, 0)
@@ -151,14 +155,17 @@ class TopicTree:
         self.forgotten = 0
         """The highest offset that a topic which is gone had. Which topics those were is not remembered, or memory
         would grow with the number of topics ever seen."""
+        self.deep = 0
+        """How many places there are below :data:`SHALLOW`."""
 
     def add(self, name: str) -> Topic:
         """Make a place for ``name``, which has none. It may have been here before, so what is forgotten is its loss."""
         place = self.root
-        for segment in name.split("/"):
+        for depth, segment in enumerate(name.split("/")):
             below = place.below.get(segment)
             if below is None:
                 below = place.below[segment] = Topic(place, self.forgotten)
+                self.deep += depth >= SHALLOW
             place = below
         place.name = name
         self.by_name[name] = place
@@ -173,6 +180,7 @@ class TopicTree:
         place = topic
         while place.parent is not None and not place.below and not place.name:
             del place.parent.below[segments.pop()]
+            self.deep -= len(segments) >= SHALLOW
             place = place.parent
 
     def lose_all(self, offset: int) -> None:

@@ -23,15 +23,18 @@ from comet.control import UNREADABLE, Bye, Open, Topics
 from comet.entrance import Entrance, Publish
 from comet.errors import Draining, StoreFailed, TooManyStreams, UnknownStream, shown
 from comet.history import History
+from comet.holder import LOCAL, Holder
 from comet.interfaces import Clock, Framing, Store, Writer
 from comet.kept import Kept
 from comet.keys import Keys
+from comet.limits.limits import Limits
 from comet.log import Log, Replay, Retention, Since
 from comet.message import Draft, Gap, Page
 from comet.metrics import Metrics
 from comet.publishing import Publishing
 from comet.records import Records
 from comet.sweep import Sweep
+from comet.tenure import Tenures
 from comet.topics import Pattern
 from comet.turns import Turns, delivery_of
 
@@ -58,19 +61,23 @@ class Router:
         self.streams: dict[str, Subscription] = {}
         self.draining = False
         self.keys = Keys(config.key_window, config.max_keys)
+        self.limits = Limits(config, metrics, clock)
         self._store = store
         self._clock = clock
         self._now = now
         self.history = History(self.log, store.archive)
         self.records = Records(store, lambda: self.stands_still)
         self._turns = Turns(self.history, self.streams, metrics, clock, self._cannot_read)
+        self.is_flushing = self._turns.is_flushing
         self._waits = self._turns.waits
         self._publishing = Publishing(self.log, store, self.keys, metrics, self._turns.hear)
         self._sweep = Sweep(self._turns, config, metrics, clock, now)
         self._sweep.each_tick += [self._expire, self.history.forget]
         self.each_second = self._sweep.each_second
         """What else is to be done once a second."""
-        self.each_second += [self._retry_store]
+        self.tenures = Tenures(self.end)
+        self.each_second += [self._retry_store, self.limits.each_second, lambda: self.tenures.expire(now())]
+        self._turns.left += [self.tenures.over, lambda subscription: self.limits.closed(subscription.who)]
         self._entrance = Entrance(self._publish)
         self._succeeded = False
 
@@ -116,6 +123,7 @@ class Router:
         self._sweep.configure(config)
         self._store.configure(config)
         self.config = config
+        self.limits.configure(config)
         self.log.retain(Retention(config.retain_messages, config.retain_seconds, config.retain_bytes))
         self.keys.bound(config.key_window, config.max_keys)
 
@@ -200,25 +208,27 @@ class Router:
 
     # -- subscribers ------------------------------------------------------------------------------------------------
 
-    def subscribe(self, interest: Interest, writer: Writer, head: bytes = b"") -> Subscription:
-        """Open a subscription on ``writer``; ``head`` is written before anything else.
+    def subscribe(self, interest: Interest, writer: Writer, head: bytes = b"", holder: Holder = LOCAL) -> Subscription:
+        """Open a subscription on ``writer``, on behalf of ``holder``; ``head`` is written before anything else.
 
         Returns it; one that had its whole answer at once is over already. The caller tells :meth:`gone` when the client
-        goes. Raises :exc:`~comet.errors.TooManyStreams` or
-        :exc:`~comet.errors.Draining`, and then nothing was written.
+        goes. Raises what :meth:`check_room` raises, and then nothing was written.
         """
         self.check_room()
+        self.limits.opened(holder.who)
         audience = self._turns.audiences.enter(interest.key)
-        subscription = Subscription(audience, writer, interest, secrets.token_urlsafe(12))
+        subscription = Subscription(audience, writer, interest, secrets.token_urlsafe(12), holder)
         subscription.born = self._now()
         self.streams[subscription.stream] = subscription
+        self.tenures.began(subscription)
         counts = self.metrics.subscribed
         counts[interest.key.transport] = counts.get(interest.key.transport, 0) + 1
         start = self.history.start(interest.since, interest.key.patterns)
         subscription.cursor, subscription.losses = start.after, start.losses
         subscription.told = max(start.told, interest.told)
         if (start.snapshot or start.last) and self.log.end:
-            replay = Replay(interest.key.patterns, 0, start.after, start.snapshot, told=start.told, last=start.last)
+            after = 0 if start.snapshot else start.after
+            replay = Replay(interest.key.patterns, after, start.after, start.snapshot, told=start.told, last=start.last)
             subscription.replays = (replay,)
         position = None if subscription.replays else self.log.position(start.after)
         opening = head + interest.key.framing.open(Open(subscription.stream, position, self.config.silence))
@@ -246,12 +256,14 @@ class Router:
         if subscription.audience is not None:
             self.end(subscription, UNREADABLE)
 
-    def check_room(self) -> None:
-        """Raise :exc:`~comet.errors.TooManyStreams` or :exc:`~comet.errors.Draining` if ``subscribe`` would."""
+    def check_room(self, holder: Holder = LOCAL) -> None:
+        """Raise :exc:`~comet.errors.TooManyStreams`, :exc:`~comet.errors.TooManyFromOne` or
+        :exc:`~comet.errors.Draining` if ``subscribe`` would."""
         if self.draining:
             raise Draining("the daemon is shutting down")
         if len(self.streams) >= self.config.max_streams:
             raise TooManyStreams(f"{len(self.streams)} streams are open (max-streams); try again later")
+        self.limits.check_room(holder.who)
 
     def drained(self, subscription: Subscription) -> None:
         """The subscription's writer has room again."""
@@ -299,7 +311,8 @@ class Router:
             self._tell_gap(subscription, start.gap)
         cursor = subscription.cursor
         if start is not None and (start.snapshot or start.last):
-            replay = Replay(added, 0, cursor, newest=start.snapshot, told=start.told, last=start.last)
+            after = 0 if start.snapshot else start.after
+            replay = Replay(added, after, cursor, newest=start.snapshot, told=start.told, last=start.last)
             subscription.replays = (*subscription.replays, replay)
         elif start is not None and start.after < cursor:
             replay = Replay(added, start.after, cursor, newest=False, told=start.told, losses=start.losses)

@@ -23,6 +23,8 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from comet import __version__
+from comet.access.access import Access
+from comet.access.revoked import Revocations
 from comet.config import Config
 from comet.consumers import Consumers
 from comet.errors import CannotOpen, CometError
@@ -32,6 +34,7 @@ from comet.handover.late import LatecomersFactory
 from comet.handover.places import Start, addresses_of, find_predecessor
 from comet.handover.taking import CannotTakeOver, Inheritance, raw_address
 from comet.hooks.hooks import Hooks
+from comet.intake import bound_events
 from comet.interfaces import Store
 from comet.listening import CannotListen, Face, Opened, faces, open_face
 from comet.logs.observer import Observer
@@ -69,6 +72,7 @@ class Parts(NamedTuple):
     router: Router
     consumers: Consumers
     hooks: Hooks
+    access: Access
     site: CometSite
     publishers: RespFactory
     faces: Sequence[Face]
@@ -84,9 +88,12 @@ def make_daemon(config: Config, reactor: Any, start: Start = Start.AFRESH) -> Da
     consumers = Consumers(router)
     router.each_second.append(Quiet(router, consumers).each_second)
     hooks = Hooks(router, consumers, reactor)
-    site = make_site(router, consumers, hooks, reactor)
-    publishers = RespFactory(router, config, metrics, site.access.refused, consumers)
-    parts = Parts(router, consumers, hooks, site, publishers, tuple(faces(config, adopting)), adopting)
+    revocations = Revocations(router.records, router.time)
+    router.each_second.append(revocations.each_second)
+    access = Access(config, reactor, metrics, revocations, router.time)
+    site = make_site(router, consumers, hooks, access, reactor)
+    publishers = RespFactory(router, config, metrics, site.access.refused, consumers, access)
+    parts = Parts(router, consumers, hooks, access, site, publishers, tuple(faces(config, adopting)), adopting)
     return Daemon(parts, reactor, start)
 
 
@@ -109,7 +116,7 @@ class Daemon(Service):
         self._notices = Notices(os.environ)
         self._watchdog = LoopingCall(self._notices.tell, ALIVE)
         self._watchdog.clock = self._reactor
-        self.reloading = Reloading(parts.router.config, (parts.router, parts.site, parts.publishers))
+        self.reloading = Reloading(parts.router.config, (parts.router, parts.access, parts.site, parts.publishers))
 
     def log_to(self, observer: Observer) -> None:
         """Have twistd log to ``observer``."""
@@ -127,6 +134,7 @@ class Daemon(Service):
         """Start everything. What cannot be started ends the process with one line and exit code 1."""
         end_cleanly(self._reactor)
         raise_descriptor_limit()
+        bound_events(self._reactor, self._router.is_flushing)
         tell = self._notices.tell
         self.reloading.install(self._reactor, before=lambda: tell(reloading()), after=lambda: tell(READY))
         failures: list[Failure] = []
@@ -148,25 +156,34 @@ class Daemon(Service):
         predecessor = find_predecessor(self._router.config, self._how)
         if predecessor is None:
             await self._router.start()
-            self._parts.consumers.start()
+            self._begin()
             await self._open(None)
             self._parts.hooks.start()
         else:
             with predecessor:
                 inheritance = predecessor.inherit()
                 await self._succeed(inheritance)
-                self._parts.consumers.start()
+                self._begin()
                 await self._open(inheritance)
                 inheritance.close()
                 late = predecessor.serve()
                 self._reactor.adoptStreamConnection(late.fileno(), late.family, LatecomersFactory(self._router))
                 self._parts.hooks.start()  # not before: the predecessor posts until it has given way
             _log.info("took over from the daemon that ran, with {count} messages", count=self._router.log.count)
+        # Not before the reactor heeds signals: who reads this may send one.
+        self._reactor.callWhenRunning(self._welcome)
+
+    def _welcome(self) -> None:
         for line in welcome(self._opened):
             _log.info("{line}", line=line)
         self._notices.tell(READY, main_process())
         if self._notices.interval:
             self._watchdog.start(self._notices.interval)
+
+    def _begin(self) -> None:
+        """Go on with what is kept beside the messages."""
+        self._parts.consumers.start()
+        self._parts.access.start()
 
     async def _succeed(self, inheritance: Inheritance) -> None:
         """Go on where the predecessor stands, who keeps its messages in its memory, or where this daemon does."""
@@ -185,7 +202,7 @@ class Daemon(Service):
         for face in self._parts.faces:
             self._parts.adopting.socket = take(face.setting, face.text)
             factory = self._parts.site if face.setting == "http" else self._parts.publishers
-            opened = await open_face(face, factory)
+            opened = await open_face(face, factory, self._router.config)
             self._opened.append(opened)
             self._estate.ports.append(Listening(face.setting, face.text, opened.port))
         for address in addresses_of(self._router.config):
@@ -221,6 +238,7 @@ class Daemon(Service):
         await DeferredList([maybeDeferred(port.stopListening) for port in ports])
         self._parts.publishers.finish()
         self._parts.site.finish()
+        self._parts.access.stop()
         await self._parts.hooks.stop()
         await self._router.stop()
         await self._sent()

@@ -1,4 +1,4 @@
-"""Sockets: what the kernel is told of one on which somebody listens."""
+"""Sockets: what the kernel is told of one on which somebody listens, and who is told of what comes on it."""
 
 from __future__ import annotations
 
@@ -26,3 +26,16 @@ def bound(transport: Any, config: Config) -> None:
         # A client that vanished without a word: the kernel gives up on what it does not acknowledge, heartbeats too.
         # It also gives up on one who does not read, which the router is to find first, because it counts them.
         socket.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, round((config.stall + KERNEL_LATER) * 1000))
+
+
+def number_of(transport: Any) -> int:
+    """The descriptor of the socket of ``transport``, or -1 if it has none."""
+    while hasattr(transport, "wrappedProtocol"):
+        transport = transport.transport
+    return int(transport.fileno()) if isinstance(transport, Connection) else -1
+
+
+def take_over(transport: Any, protocol: Any) -> None:
+    """Make ``protocol`` the one that ``transport`` tells of bytes and of its end."""
+    # Wrappers (TLS, PROXY protocol) call it differently than plain transports.
+    setattr(transport, "wrappedProtocol" if hasattr(transport, "wrappedProtocol") else "protocol", protocol)

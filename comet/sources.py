@@ -15,8 +15,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from comet.config import PREFIX, BadSetting, Config, Kind, Setting, parsed, settings
+from comet.config import PREFIX, BadSetting, Config, Setting, parsed, settings
 from comet.errors import shown
+from comet.kinds import Kind
 
 FILE = "config"
 """The flag that names the settings file; ``COMET_CONFIG`` is the variable."""

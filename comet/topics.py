@@ -17,6 +17,10 @@ from comet.errors import BadPattern, BadTopic, TooManyPatterns, shown
 LONGEST = 255
 """Bytes of UTF-8 in a topic or a pattern."""
 
+MOST_SEGMENTS = 1_000
+"""Segments that the patterns with wildcards of one subscription may have together: each is a place in the index, and
+25 KB of a request could otherwise be turned into 4 MB of memory."""
+
 # C0, DEL, C1, and lone surrogates, which are not UTF-8.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -91,11 +95,23 @@ def parse_patterns(texts: Iterable[str]) -> tuple[Pattern, ...]:
 
 
 def patterns_of(texts: Iterable[str], most: int) -> tuple[Pattern, ...]:
-    """Return the patterns that ``texts`` spell, or raise if one is none, or if there are more than ``most``."""
+    """Return the patterns that ``texts`` spell, or raise if one is none, if there are more than ``most``, or if they
+    are too deep together."""
     texts = list(texts)
     if len(texts) > most:
         raise TooManyPatterns(f"{len(texts)} patterns in one subscription; at most {most} are allowed (max-patterns)")
-    return parse_patterns(texts)
+    patterns = parse_patterns(texts)
+    check_depth(patterns)
+    return patterns
+
+
+def check_depth(patterns: Iterable[Pattern]) -> None:
+    """Raise :exc:`~comet.errors.TooManyPatterns` if ``patterns``, of one subscription, are too deep together."""
+    segments = sum(len(pattern.segments) for pattern in patterns if not pattern.exact)
+    if segments > MOST_SEGMENTS:
+        raise TooManyPatterns(
+            f"the patterns with wildcards have {segments} segments; at most {MOST_SEGMENTS} are allowed together"
+        )
 
 
 V = TypeVar("V", bound=Hashable)

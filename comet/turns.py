@@ -29,7 +29,7 @@ from comet.waits import Waits
 SENDS = 2_000
 """About as many writes to live subscribers as one turn makes."""
 
-PAGES = 200
+PAGES = 50
 """Pages that one turn hands to readers."""
 
 
@@ -59,6 +59,7 @@ class Turns:
         self.waits = Waits(clock)
         self._log = history.log
         self._streams = streams
+        self.left: list[Callable[[Subscription], None]] = []
         self._metrics = metrics
         self._clock = clock
         self._marked: deque[Row] = deque()
@@ -127,6 +128,8 @@ class Turns:
         assert audience is not None
         subscription.audience = None
         self.audiences.leave(audience)
+        for tell in self.left:
+            tell(subscription)
 
     def await_end(self, writer: Writer) -> None:
         self.waits.begin_end(writer)
@@ -186,6 +189,10 @@ class Turns:
         """The subscriptions that are not live: those that wait to be drained, then those that wait for their page."""
         queued = (each for each in self._readers if each.audience is not None and each.row is None)
         return list(dict.fromkeys((*self.waits.stuck, *queued)))
+
+    def is_flushing(self) -> bool:
+        """Whether rows are left for another turn."""
+        return bool(self._marked)
 
     def is_busy(self) -> bool:
         """Whether something is left for another turn."""

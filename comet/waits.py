@@ -70,7 +70,10 @@ class Waits:
         """The subscription is gone."""
         self._stuck.pop(subscription, None)
         if subscription.deadline:
-            self._polls.get(subscription.deadline, {}).pop(subscription, None)
+            waiting = self._polls.get(subscription.deadline, {})
+            waiting.pop(subscription, None)
+            if not waiting:  # or whoever waits for ever, and leaves, would leave that behind
+                self._polls.pop(subscription.deadline, None)
 
     def over(self) -> Iterator[Subscription]:
         """Yield the polls whose wait is over."""

@@ -77,11 +77,11 @@ def command(*arguments: str, stdin: str | None = None, environ: Mapping[str, str
 
 
 @contextmanager
-def running(*options: str, anywhere: Sequence[str] = ANYWHERE) -> Iterator[Daemon]:
+def running(*options: str, anywhere: Sequence[str] = ANYWHERE, before: Sequence[str] = ()) -> Iterator[Daemon]:
     """A daemon that listens, ``anywhere`` unless the options name other ports; it is ended with the block if it has not
-    been before."""
+    been before. ``before`` is what its command is put behind, such as what limits it and then becomes it."""
     with subprocess.Popen(
-        [sys.executable, *TWISTD, "-n", "--pidfile=", "comet", *anywhere, *options],
+        [*before, sys.executable, *TWISTD, "-n", "--pidfile=", "comet", *anywhere, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -93,14 +93,15 @@ def running(*options: str, anywhere: Sequence[str] = ANYWHERE) -> Iterator[Daemo
         try:
             daemon = _listening(process)
             watchdog.cancel()
-            yield daemon
+            with _read_on(process, daemon.log):
+                yield daemon
         finally:
             watchdog.cancel()
             process.kill()
 
 
 def _listening(process: subprocess.Popen[str]) -> Daemon:
-    """Read the log until it says where the daemon listens; it is read on, so that it never fills its pipe."""
+    """Read the log until it says where the daemon listens."""
     assert process.stdout is not None
     log: list[str] = []
     where: dict[str, str] = {}
@@ -112,5 +113,16 @@ def _listening(process: subprocess.Popen[str]) -> Daemon:
         for word, mark in (("console", "http://"), ("publish", "--server")):
             if word in words:
                 where[word] = words[-1].removeprefix(mark).rstrip("/")
-    threading.Thread(target=lambda: log.extend(process.stdout or ()), daemon=True).start()
     return Daemon(process, where["console"], where["publish"], log)
+
+
+@contextmanager
+def _read_on(process: subprocess.Popen[str], log: list[str]) -> Iterator[None]:
+    """Read the log, so that it never fills its pipe, until the block ends, and the process with it."""
+    reading = threading.Thread(target=lambda: log.extend(process.stdout or ()), daemon=True)
+    reading.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        reading.join(LONGEST)

@@ -12,6 +12,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
+from comet.access.access import Access
+from comet.access.revoked import Revocations
 from comet.audience import Interest, Key, Subscription
 from comet.config import Config
 from comet.errors import StoreFailed
@@ -179,10 +181,11 @@ class SocketWriter(FakeWriter):
 
 
 class FakeArchive:
-    """Keeps everything in a list. While ``holds`` its answers wait for :meth:`release`; while ``fails`` it cannot
-    read."""
+    """Keeps everything in a list, and answers in the next turn. While ``holds`` its answers wait for :meth:`release`;
+    while ``fails`` it cannot read."""
 
     def __init__(self) -> None:
+        self.clock = SteppingClock()
         self.messages: list[Message] = []
         self.trimmed = 0
         self.holds = False
@@ -239,7 +242,7 @@ class FakeArchive:
         if self.holds:
             self._held.append((deferred, work))
         else:
-            self._answer(deferred, work)
+            self.clock.callLater(0, self._answer, deferred, work)
         return deferred
 
     def _answer(self, deferred: Deferred[Any], work: Callable[[], Any]) -> None:
@@ -313,6 +316,8 @@ class House:
     def __init__(self, kept: Sequence[Message] = (), archive: FakeArchive | None = None, **settings: Any) -> None:
         self.clock = SteppingClock()
         self.clock.advance(1_000)
+        if archive is not None:
+            archive.clock = self.clock
         self.store = FakeStore(kept, archive)
         self.metrics = Metrics()
         self.router = Router(
@@ -461,3 +466,8 @@ def until(condition: Callable[[], bool], act: Callable[[], object], most: int = 
             return
         act()
     raise AssertionError("it never came true")
+
+
+def access_of(router: Router, clock: Any) -> Access:
+    """What says who may do what, by the settings of ``router``."""
+    return Access(router.config, clock, router.metrics, Revocations(router.records, router.time), router.time)

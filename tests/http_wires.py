@@ -27,7 +27,7 @@ from comet.hooks.hooks import Hooks
 from comet.metrics import Metrics
 from comet.router import Router
 from comet.web.site import CometSite, make_site
-from tests.fakes import EPOCH, FakeStore
+from tests.fakes import EPOCH, FakeStore, access_of
 
 reactor: Any = _reactor
 
@@ -243,7 +243,7 @@ class Wire:
         """There is no delay."""
 
     def getPeer(self) -> IPv4Address:
-        return IPv4Address("TCP", "192.0.2.7", 50000)
+        return IPv4Address("TCP", "127.0.0.1", 50000)
 
     def getHost(self) -> IPv4Address:
         return IPv4Address("TCP", self._host, 7080)
@@ -309,7 +309,8 @@ def made(config: Config, store: FakeStore, metrics: Metrics, clock: Any) -> tupl
     router = Router(config, store, metrics, clock, clock.seconds)
     router.start()
     consumers = Consumers(router)
-    return router, make_site(router, consumers, Hooks(router, consumers, clock), clock)
+    hooks = Hooks(router, consumers, clock)
+    return router, make_site(router, consumers, hooks, access_of(router, clock), clock)
 
 
 def left_behind(router: Router, site: CometSite) -> dict[str, Any]:
@@ -321,6 +322,8 @@ def left_behind(router: Router, site: CometSite) -> dict[str, Any]:
         "stuck": router._waits._stuck,
         "waits": [waits for waits in router._waits._polls.values() if waits],
         "deadlines": site._deadlines,
+        "bodies": router.limits.bodies.taken,
+        "partings": [*router.limits.partings],
     }
     return {name: value for name, value in found.items() if value}
 

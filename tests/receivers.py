@@ -150,7 +150,7 @@ def _wait_for_the_end(connection: socket.socket, over: threading.Event) -> None:
 
 
 def _read(connection: socket.socket) -> Post | None:
-    """Read one request, which has a ``Content-Length``."""
+    """Read one request, which has a ``Content-Length`` if it has a body."""
     stream = connection.makefile("rb")
     first = stream.readline().decode("latin-1").split()
     if not first:
@@ -159,7 +159,7 @@ def _read(connection: socket.socket) -> Post | None:
     for line in iter(stream.readline, b"\r\n"):
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.lower()] = value.strip()
-    return Post(first[1], headers, stream.read(int(headers["content-length"])))
+    return Post(first[1], headers, stream.read(int(headers.get("content-length", "0"))))
 
 
 @contextmanager

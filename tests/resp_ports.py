@@ -54,8 +54,14 @@ class Wire(StringTransport):
 
     def abortConnection(self) -> None:
         self.aborted = True
+        self.disconnecting = True
+
+    @property
+    def reading(self) -> bool:
+        return bool(self.producerState == "producing")
 
     def taken(self) -> bytes:
+        """Return what was written since the last time."""
         data: bytes = self.value()  # type: ignore[no-untyped-call]
         self.clear()  # type: ignore[no-untyped-call]
         return data
@@ -99,9 +105,10 @@ class Connectable(Protocol):
 class Client:
     """One connection."""
 
-    def __init__(self, port: Connectable) -> None:
-        self.wire = Wire()  # type: ignore[no-untyped-call]
+    def __init__(self, port: Connectable, wire: Wire | None = None, *, announced: bool = False) -> None:
+        self.wire: Wire = wire or Wire()  # type: ignore[no-untyped-call]
         self._protocol = port.factory.buildProtocol(None)
+        self._protocol.announced = announced
         self._protocol.makeConnection(self.wire)  # type: ignore[no-untyped-call]
 
     def send(self, *lines: str) -> list[Any]:

@@ -28,9 +28,10 @@ def house(archive: FakeArchive) -> House:
     return house
 
 
-def result(deferred: Deferred[Any]) -> Any:
+def result(house: House, deferred: Deferred[Any]) -> Any:
     got: list[Any] = []
     deferred.addBoth(got.append)
+    house.turn()
     assert got, "it has not fired"
     return got[0]
 
@@ -72,6 +73,16 @@ def test_history_is_whole(house: House, topics: Sequence[str], since: Since, wan
     assert [text for text in subscriber.messages() if text.startswith("new")][:1] == (
         ["newer"] if topics == ["even"] else ["new"]
     )
+
+
+def test_newest_messages_of_a_topic_that_is_added(house: House) -> None:
+    """What the stream has not reached yet counts among them, as it will come anyway."""
+    subscriber = read(house, "none", since="now")
+    house.publish_only(("none", "1"))
+    house.publish_only(("odd", "11"))
+    subscriber.change("none", "odd", since=3)
+    house.turn()
+    assert subscriber.messages() == ["7", "9", "1", "11"]
 
 
 def test_topic_that_memory_has_forgotten_is_in_a_snapshot(house: House) -> None:
@@ -164,10 +175,10 @@ def test_disk_that_cannot_be_read_ends_the_stream(house: House, archive: FakeArc
 def test_count_and_before_newest(house: House) -> None:
     """The history knows how many there are, and where the newest begin, on disk too."""
     history, odd = house.router.history, parse_patterns(["odd"])
-    assert result(history.count("odd")) == 5
-    assert [result(history.before_newest(odd, 10, count)) for count in (0, 1, 2, 3, 9)] == [10, 8, 6, 4, 0]
-    assert [result(history.before_newest(odd, 6, count)) for count in (1, 2)] == [4, 2]
+    assert result(house, history.count("odd")) == 5
+    assert [result(house, history.before_newest(odd, 10, count)) for count in (0, 1, 2, 3, 9)] == [10, 8, 6, 4, 0]
+    assert [result(house, history.before_newest(odd, 6, count)) for count in (1, 2)] == [4, 2]
     memory = House()
     memory.publish(("odd", "1"))
-    assert result(memory.router.history.count("odd")) == 1
-    assert result(memory.router.history.count("even")) == 0
+    assert result(memory, memory.router.history.count("odd")) == 1
+    assert result(memory, memory.router.history.count("even")) == 0

@@ -16,7 +16,7 @@ from comet.errors import StoreFailed
 from comet.hooks.answers import Answer, PostFailed, Terms
 from comet.hooks.courier import NOTED, WAIT, Courier, Means, State
 from comet.hooks.hook import Hook
-from comet.hooks.slots import Slots
+from comet.slots import Slots
 from comet.topics import parse_patterns
 from tests.fakes import EPOCH, START, House
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ LAYERS = (
     "topics",
     "drafts",
     "kept",
+    "kinds",
     "config",
     "sources",
     "interfaces",
@@ -28,6 +30,13 @@ LAYERS = (
     "log",
     "history",
     "records",
+    "sockets",
+    "intake",
+    "slots",
+    "exchange",
+    "access",
+    "limits",
+    "holder",
     "publishing",
     "entrance",
     "audience",
@@ -37,6 +46,7 @@ LAYERS = (
     "waits",
     "turns",
     "sweep",
+    "tenure",
     "router",
     "stats",
     "framing",
@@ -48,7 +58,6 @@ LAYERS = (
     "consumers",
     "quiet",
     "hooks",
-    "sockets",
     "resp",
     "web",
     "sending",
@@ -71,17 +80,24 @@ PURE = (
     "topics",
     "drafts",
     "kept",
+    "kinds",
     "config",
     "retained",
     "log",
     "keys",
-    "access",
 )
 PURE_FILES = (
+    "exchange/values.py",
+    "access/grant.py",
+    "access/tokens.py",
+    "access/who.py",
     "hooks/addresses.py",
     "hooks/answers.py",
     "hooks/hook.py",
     "hooks/signing.py",
+    "limits/bodies.py",
+    "limits/buckets.py",
+    "limits/counts.py",
     "logs/bursts.py",
     "logs/masks.py",
     "resp/entries.py",
@@ -177,3 +193,9 @@ def test_the_reactor_is_an_argument(path: Path) -> None:
     """Only plugin and service, and the client if it is named none, know the global reactor; others are handed it."""
     if "twisted.internet.reactor" in imported(path):
         assert layer_at(path) in REACTOR_USERS
+
+
+def test_every_test_module_has_a_name_of_its_own() -> None:
+    """pytest collects nothing if two of them have one, because the folders of tests are no packages."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name.startswith("test_"))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -24,7 +24,7 @@ from comet.resp.factory import RespFactory
 from comet.service import make_daemon
 from comet.sources import Sources
 from tests.http_wires import Face, Response, Wire, get, post, read_response, served, until
-from tests.test_resp_protocol import Wire as PublishersWire
+from tests.resp_ports import Wire as PublishersWire
 
 Publisher = Callable[[bytes], bytes]
 
@@ -61,7 +61,7 @@ class Running:
         self.publishers = RespFactory(self.router, config, self.metrics)
         self.logged: list[str] = []
         self.observer = Observer(config, lambda _, text: self.logged.append(text))
-        self.reloading = Reloading(config, (self.router, self.face.site, self.publishers))
+        self.reloading = Reloading(config, (self.router, self.face.site.gate.access, self.face.site, self.publishers))
         self.reloading.parts.append(self.observer)
         self.reloading.sources = sources
 
@@ -294,7 +294,9 @@ ELSEWHERE = {"send-buffer", "drain", "hook-private", "keep-seconds", "keep-bytes
 
 def test_every_live_setting_is_looked_at() -> None:
     """What may change while the daemon runs is seen to change; what cannot is ``live=False`` in ``Config``."""
-    assert {setting.name for setting in settings() if setting.live} == LOOKS.keys() | ELSEWHERE
+    from tests.test_reloading_access import CASES  # noqa: PLC0415
+
+    assert {setting.name for setting in settings() if setting.live} == LOOKS.keys() | CASES.keys() | ELSEWHERE
 
 
 @pytest.mark.parametrize("name", LOOKS)
@@ -329,8 +331,8 @@ async def test_send_buffer() -> None:
 def test_drain(file: Path) -> None:
     """How long the daemon waits at its end is what the file said last."""
     reactor = MemoryReactorClock()
-    file.write_text("drain = 1")
-    daemon = make_daemon(Config(drain=60.0), reactor)
+    file.write_text("drain = 1\nanonymous = ['subscribe:**']")
+    daemon = make_daemon(Config(drain=60.0, anonymous=("subscribe:**",)), reactor)
     daemon.reloading.sources = Sources({"config": str(file)}, {})
     daemon.startService()
     daemon.reloading.reload(reactor)

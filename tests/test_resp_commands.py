@@ -7,9 +7,12 @@ from typing import cast
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 
+from comet.config import Config
 from comet.errors import BadContentType, BadJSON, BadKey, BadTopic, CometError, PayloadTooLarge, UnknownCommand
 from comet.errors import WrongArguments as Wrong
+from comet.limits.limits import Limits
 from comet.message import Draft
 from comet.metrics import Metrics
 from comet.resp.commands import COMMANDS, Answer, command_named
@@ -22,6 +25,7 @@ class Everyone:
     """A publisher that stores nothing; every topic has three subscriptions."""
 
     epoch = "5f0c1a2b"
+    limits = Limits(Config(), Metrics(), Clock())
 
     def publish(self, drafts: Sequence[Draft]) -> Deferred[Sequence[int]]:
         return succeed(range(len(drafts)))
@@ -32,7 +36,7 @@ class Everyone:
 
 @pytest.fixture
 def session() -> Session:
-    return Session(Intake(cast(Router, Everyone()), 10, Metrics()), "192.0.2.1:4711")
+    return Session(Intake(cast(Router, Everyone()), Config(max_payload=10), Metrics()), "192.0.2.1:4711")
 
 
 def executed(session: Session, *words: bytes) -> Answer:

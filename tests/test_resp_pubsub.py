@@ -313,7 +313,7 @@ def test_a_short_question_has_no_endless_answer(port: Port, monkeypatch: pytest.
 def test_a_failure_to_subscribe_is_no_end(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error at the last moment is told in its place, and the commands behind it are executed."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **_further: object) -> None:
         raise StoreFailed("the disk is full")
 
     monkeypatch.setattr(port.router, "subscribe", refuse)

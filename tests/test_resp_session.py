@@ -18,7 +18,7 @@ from comet.store.memory import MemoryStore
 @pytest.fixture
 def intake() -> Intake:
     metrics = Metrics()
-    return Intake(Router(Config(), MemoryStore(), metrics, Clock()), 10, metrics)
+    return Intake(Router(Config(), MemoryStore(), metrics, Clock()), Config(max_payload=10), metrics)
 
 
 def test_topics_are_remembered_within_bounds(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:

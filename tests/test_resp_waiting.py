@@ -45,6 +45,7 @@ def test_a_client_that_has_sent_its_last_command(streams: Streams) -> None:
     client = streams.connect()
     client.send("XREAD BLOCK 0 STREAMS a $", "XREAD BLOCK 0 STREAMS a $", "XLEN a")
     client.half_close()
+    streams.house.turn()
     assert client.arrived() == [None, None, 3]
     assert client.wire.disconnecting
 

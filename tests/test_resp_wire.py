@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from comet.errors import CometError, PayloadTooLarge, ProtocolViolation
 from comet.resp import wire
-from comet.resp.wire import LooksLikeHTTP, RequestParser
+from comet.resp.wire import LooksForeign, RequestParser
 
 LARGEST = 100
 """The ``max_payload`` of these tests."""
@@ -105,7 +105,7 @@ VIOLATIONS = {
     "a size without an array": b"$4\r\nPING\r\n",
 }
 
-HTTP = {
+FOREIGN = {
     "a form": b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nPUBLISH news hi\r\n",
     "a link": b"GET /?PUBLISH HTTP/1.1\r\n",
     "any method": b"oPtIoNs * HTTP/1.1\r\n",
@@ -113,9 +113,17 @@ HTTP = {
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "a header": b"Host: localhost\r\n",
     "a header without space": b"content-length:10\r\n",
+    "SMTP": b"EHLO evil\r\n",
+    "SMTP, in small letters": b"helo evil\r\n",
+    "FTP": b"USER anonymous\r\n",
+    "IRC": b"NICK evil\r\n",
+    "SIP": b"INVITE sip:a SIP/2.0\r\n",
+    "RTSP": b"DESCRIBE rtsp://a RTSP/1.0\r\n",
+    "SSH": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "the PROXY protocol": b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
 }
 
-ALL = {name: data for name, (data, _) in UNDERSTOOD.items()} | VIOLATIONS | HTTP
+ALL = {name: data for name, (data, _) in UNDERSTOOD.items()} | VIOLATIONS | FOREIGN
 
 
 def test_commands_are_understood() -> None:
@@ -142,10 +150,10 @@ def test_what_is_not_resp_is_the_end(name: str) -> None:
     assert kinds(VIOLATIONS[name], b"\r\n", PUBLISH) == [ProtocolViolation]
 
 
-@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("name", FOREIGN)
 def test_a_browser_cannot_publish(name: str) -> None:
-    """What looks like HTTP is the end, so that no line of a form is ever a command."""
-    assert kinds(HTTP[name], b"\r\nPUBLISH news hi\r\n", PUBLISH) == [LooksLikeHTTP]
+    """What looks like HTTP, or another protocol, is the end: no line of a form, or of a mail, is ever a command."""
+    assert kinds(FOREIGN[name], b"\r\nPUBLISH news hi\r\n", PUBLISH) == [LooksForeign]
 
 
 def test_commands_before_a_violation_count() -> None:
@@ -182,6 +190,33 @@ def test_the_longest_line() -> None:
     """A line may have 64 KiB."""
     payload = b"x" * (wire.LONGEST_LINE - 6)
     assert seen(b"ECHO " + payload + b"\n") == [[b"ECHO", payload]]
+
+
+def test_small_commands_are_understood_before_auth() -> None:
+    """A parser that is restricted understands the same, as long as it is small, and everything once it is not."""
+    parser = RequestParser(LARGEST)
+    parser.restrict()
+    payload = spelt(b"ECHO", b"\r\n$3\r\n*1\r\n")
+    requests = parser.feed(PUBLISH * 2 + b"PING 'a b'\n" + payload + b"*0\r\nPING\r\n")
+    assert requests == [HI, HI, [b"PING", b"a b"], [b"ECHO", b"\r\n$3\r\n*1\r\n"], [b"PING"]]
+    parser.bound(LARGEST)
+    words = [b"a"] * 20
+    assert parser.feed(spelt(*words)) == [words]
+
+
+TOO_LARGE = (
+    *(spelt(*[b"a"] * 17), b"a " * 17 + b"\n", b"*17\r\n", b"*3\r\n$4\r\nAUTH\r\n$97\r\n"),
+    *(b"*1\r\n$999999999\r\n", b"*1000000\r\n", b"*1\r\n*1\r\n", b"PING " + b"x" * wire.LONGEST_LINE),
+)
+
+
+@pytest.mark.parametrize("data", TOO_LARGE)
+def test_large_commands_are_the_end_before_auth(data: bytes) -> None:
+    """What need not be so large to say who somebody is ends the connection; it is neither kept nor read over."""
+    parser = RequestParser(LARGEST)
+    parser.restrict()
+    assert [type(each) for each in parser.feed(data)] == [ProtocolViolation]
+    assert parser.held() == 0
 
 
 def test_memory_is_for_bytes_that_came() -> None:

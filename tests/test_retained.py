@@ -143,3 +143,18 @@ def test_loss_of_an_exact_topic_that_still_exists_is_exact() -> None:
     other.pop()
     tree.forget(other)
     assert tree.lost(Pattern.parse("mine"), 0) == 0
+
+
+@given(st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=9).map("/".join), unique=True, max_size=12))
+def test_deep_places_are_counted(names: list[str]) -> None:
+    """Of the topics that are there each place below the fourth segment counts once, and no longer than it is there."""
+    tree = TopicTree()
+    for count, name in enumerate(names, 1):
+        tree.add(name).append(message(count, name))
+        prefixes = {tuple(each.split("/")[:depth]) for each in names[:count] for depth in range(5, 10)}
+        assert tree.deep == len({prefix for prefix in prefixes if len(prefix) > 4})
+    for name in names:
+        topic = tree.by_name[name]
+        topic.pop()
+        tree.forget(topic)
+    assert tree.deep == 0

@@ -137,6 +137,21 @@ class Watched:
         replay.required = {offset for offset in replay.required if offset <= position}
         self.replays.append(replay)
 
+    def begin_with_replay(self, end: int) -> None:
+        """What it asked for is on disk, where its sequence does not begin: it gets that beside it, when it comes."""
+        [(start, patterns)] = self.segments
+        history = self.machine.history.values()
+        wanted = {each.offset for each in history if each.offset > start and _wanted(each, patterns)}
+        self.replays.append(Replay(patterns, wanted - self.excused, self.conflate, end))
+        self.segments = [(end, patterns)]
+        self.at = end
+
+    def excuse(self, lost: set[int]) -> None:
+        """What is ``lost`` was gone before it could be asked for."""
+        self.excused |= lost
+        for replay in (*self.changes, *self.replays):
+            replay.required -= lost
+
     def check_up_to(self, position: int) -> None:
         """Everything of the sequence up to ``position`` was received, or said to be missing."""
         for message in self._required(position):
@@ -314,8 +329,10 @@ class RouterMachine(RuleBasedStateMachine):
     ) -> None:
         watched = Watched(self, parse_patterns(patterns), since, conflate)
         wish: dict[str, Any] = {"since": since, "limit": limit, "conflate": conflate, "pace": pace}
-        made = _writer(writer)
-        self.clients.append(Client(watched, Subscriber(self.house, *patterns, writer=made, **wish), wish, polls=False))
+        subscriber = Subscriber(self.house, *patterns, writer=_writer(writer), **wish)
+        if _looks_back(subscriber):
+            watched.begin_with_replay(self.house.router.log.end)
+        self.clients.append(Client(watched, subscriber, wish, polls=False))
 
     @rule(
         patterns=wishes,
@@ -451,6 +468,11 @@ def _writer(kind: str) -> FakeWriter:
     return FakeWriter(room=math.inf if kind == "roomy" else 150)
 
 
+def _looks_back(subscriber: Subscriber) -> bool:
+    """Whether it is not known yet where its newest so many messages begin."""
+    return any(replay.last for replay in subscriber.subscription.replays)
+
+
 def _wanted(message: Message, patterns: Iterable[Pattern]) -> bool:
     return any(pattern.matches(message.topic) for pattern in patterns)
 
@@ -471,7 +493,12 @@ class ArchiveMachine(RouterMachine):
         # Not beyond what memory has: the model knows one set of what is retained.
         in_memory = self.house.router.log.after(0, 1)
         whole = [message for message in self.archive.messages if in_memory and message.offset < in_memory[0].offset]
-        self.archive.trim(min(count, len(whole)))
+        lost = {message.offset for message in whole[:count]}
+        self.archive.trim(len(lost))
+        for client in self.clients:
+            # The newest so many are those that there are when the disk is asked for them.
+            if _looks_back(client.subscriber):
+                client.watched.excuse(lost)
 
     @rule(holds=st.booleans())
     def disk_changes_its_mind(self, holds: bool) -> None:

@@ -17,7 +17,7 @@ from comet.listening import Face, Opened
 from comet.service import Daemon, make_daemon, raise_descriptor_limit, welcome
 from tests.daemons import ANYWHERE, command
 
-CONFIG = Config(http=("tcp:7080", "tcp:7090"), tcp=("tcp:7081",), drain=2.0)
+CONFIG = Config(http=("tcp:7080", "tcp:7090"), tcp=("tcp:7081",), drain=2.0, anonymous=("subscribe:**",))
 
 
 class Port:

@@ -259,7 +259,15 @@ def some(setting: Setting) -> st.SearchStrategy[Any]:
     default = setting.default
     if setting.repeats:
         texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=10)
-        known = {"host": "a.example", "origin": "http://[::1]:1", "hook-private": "10.0.0.0/8"}
+        known = {
+            "host": "a.example",
+            "origin": "http://[::1]:1",
+            "hook-private": "10.0.0.0/8",
+            "proxy": "10.0.0.0/8",
+            "anonymous": "subscribe:news/**",
+            "authorize-header": "cookie",
+            "key": "/etc/comet/key",
+        }
         unlike = st.just(known[setting.name]) if setting.name in known else texts
         return st.lists(unlike.filter(str.isprintable), min_size=1, max_size=3).map(tuple)
     if isinstance(default, int | float) and not isinstance(default, bool):

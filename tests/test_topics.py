@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from comet.errors import BadPattern, BadTopic
-from comet.topics import LONGEST, Pattern, PatternIndex, _Node, check_topic, parse_patterns
+from comet.errors import BadPattern, BadTopic, TooManyPatterns
+from comet.topics import LONGEST, MOST_SEGMENTS, Pattern, PatternIndex, _Node, check_topic, parse_patterns, patterns_of
 
 SEGMENTS = ("a", "b", "$s", "é", "**x", "*", "**")
 topics = st.lists(st.sampled_from(("a", "b", "$s", "é")), min_size=1, max_size=4).map("/".join)
@@ -212,3 +212,13 @@ def test_match_is_remembered_until_patterns_change() -> None:
     assert set(index.match("a/b")) == {1, 2, 3}
     index.remove(Pattern.parse("a/*"), 1)
     assert set(index.match("a/b")) == {2, 3}
+
+
+def test_patterns_that_are_deep_together_are_refused() -> None:
+    """Each segment of a pattern with wildcards is a place in the index; topics have none there, however deep."""
+    deep = "/".join("a" * 99)
+    fitting = [f"{number}/{deep[:-2]}/*" for number in range(MOST_SEGMENTS // 100)]
+    assert len(patterns_of(fitting, 100)) == len(fitting)
+    with pytest.raises(TooManyPatterns, match="1001 segments"):
+        patterns_of([*fitting, "*"], 100)
+    assert len(patterns_of([f"{number}/{deep}" for number in range(100)], 100)) == 100

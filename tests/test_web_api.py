@@ -191,7 +191,7 @@ def test_streams_are_listed_without_their_secret(face: Face) -> None:
     assert shown.pop("stream") == f"{secret[:6]}…"
     assert shown == {
         "transport": "stream",
-        "address": "192.0.2.7:50000",
+        "address": "127.0.0.1:50000",
         "patterns": ["a/**"],
         "pattern_count": 1,
         "state": "live",

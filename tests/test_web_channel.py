@@ -183,7 +183,7 @@ def test_a_client_that_leaves_before_its_answer_is_forgotten(face: Face) -> None
         ),
         (asking("POST", "/topics/a", "Content-Length: 5", "Content-Length: 5") + b"12345", 400, "bad_request"),
         (get("/", "X: " + "y" * 40_000), 431, "head_too_large"),
-        (get("/" + "y" * 40_000), 431, "head_too_large"),
+        (get("/" + "y" * 40_000), 414, "url_too_long"),
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10_000, 431, "head_too_large"),
         (asking("POST", "/topics/a", f"Content-Length: {9 << 20}"), 413, "payload_too_large"),
         (
@@ -370,6 +370,29 @@ def test_a_body_has_a_least_rate(face: Face) -> None:
     assert read_response(quick.take())[0].status == 201
     assert read_response(slow.take())[0].code == "too_slow"
     assert slow.closed == "aborted"
+
+
+def test_what_came_quickly_wins_no_more_time(face: Face) -> None:
+    """A large body that has come but for its end must not be held for as long as all of it might have taken."""
+    wire = face.held(asking("POST", "/topics/a", "Content-Length: 1000000"))
+    wire.send(b"x" * 999_000)
+    for _ in range(32):
+        wire.send(b"x")
+        face.pass_time(1)
+    assert refused(wire).code == "too_slow"
+
+
+def test_a_body_in_tiny_chunks_is_refused() -> None:
+    """It would take a thousand times as long to read as the same in one; small chunks, as programs write them, do
+    not."""
+    face = Face(max_payload=1_000_000)
+    chunks = b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n"
+    wire = face.held(asking("POST", "/topics/a", "Transfer-Encoding: chunked"))
+    for start in range(0, len(chunks), 10_000):
+        wire.send(chunks[start : start + 10_000])
+    assert refused(wire).code == "bad_request"
+    small = (b"14\r\n%b\r\n" % (b"x" * 20)) * 20_000 + b"0\r\n\r\n"
+    assert face.ask(asking("POST", "/topics/a", "Transfer-Encoding: chunked") + small).status == 201
 
 
 def test_chunks_without_content_do_not_win_time(face: Face) -> None:

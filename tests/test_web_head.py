@@ -104,6 +104,11 @@ def test_headers_that_are_lists_are_put_together() -> None:
     assert found.known[b"accept"] == b"image/png, */*"
 
 
+def test_cookies_in_several_lines() -> None:
+    """Are one list of cookies, as a client over HTTP/2 may have sent them to a proxy (RFC 9113, section 8.2.3)."""
+    assert head(b"Cookie: a=1", b"Cookie: b=2").known[b"cookie"] == b"a=1; b=2"
+
+
 @pytest.mark.parametrize(
     ("host", "name"),
     [

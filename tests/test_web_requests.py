@@ -57,7 +57,7 @@ def test_a_refusal_is_one_line(lines: Lines) -> None:
     face.ask(get("/topics/a?tokn=x&token=s3cret"))
     (line,) = lines()
     assert line["what"] == "GET /topics/a?tokn=x&token=***"
-    assert (line["peer"], line["code"]) == ("192.0.2.7:50000", "bad_parameter")
+    assert (line["peer"], line["code"]) == ("127.0.0.1:50000", "bad_token")
     assert line["text"] == f"refused {line['what']} of {line['peer']}: {line['code']}: {line['detail']}"
     assert "s3cret" not in json.dumps(line)
 
@@ -81,7 +81,7 @@ def test_every_refusal_is_told_once(lines: Lines, data: bytes, code: str) -> Non
     face = Face()
     face.held(data)
     (line,) = lines()
-    assert (line["code"], line["peer"]) == (code, "192.0.2.7:50000")
+    assert (line["code"], line["peer"]) == (code, "127.0.0.1:50000")
     assert "s3cret" not in json.dumps(line)
     assert face.metrics.refused == {code: 1}
 
@@ -115,12 +115,12 @@ def test_every_request_is_one_line(lines: Lines) -> None:
     answer = face.publish("a", b"hello")
     (published,) = lines()
     assert published == {
-        "text": "POST /topics/a 201 0.0 s 192.0.2.7:50000",
+        "text": "POST /topics/a 201 0.0 s 127.0.0.1:50000",
         "method": "POST",
         "target": "/topics/a",
         "status": 201,
         "seconds": 0.0,
-        "peer": "192.0.2.7:50000",
+        "peer": "127.0.0.1:50000",
         "bytes": len(answer.body),
     }
     body = face.ask(get("/healthz")).body
@@ -128,8 +128,8 @@ def test_every_request_is_one_line(lines: Lines) -> None:
     assert (health["target"], health["status"], health["bytes"]) == ("/healthz", 200, len(body))
     face.ask(get("/topics/a?%74oken=s3cret&x=1"))
     (refused,) = lines()
-    assert refused["text"].startswith("GET /topics/a?%74oken=***&x=1 400 bad_parameter 0.0 s")
-    assert face.metrics.refused == {"bad_parameter": 1}
+    assert refused["text"].startswith("GET /topics/a?%74oken=***&x=1 401 bad_token 0.0 s")
+    assert face.metrics.refused == {"bad_token": 1}
     face.ask(get("/stats/nothing"))
     (unknown,) = lines()
     assert (unknown["status"], unknown["code"]) == (404, "not_found")
@@ -192,7 +192,7 @@ def test_a_stream_is_logged_once_at_its_end(lines: Lines, transport: str) -> Non
     assert lines() == []
     wire.leave()
     (line,) = lines()
-    assert line["text"] == f"GET /topics/a?transport={transport} 200 {transport} 2.0 s 192.0.2.7:50000"
+    assert line["text"] == f"GET /topics/a?transport={transport} 200 {transport} 2.0 s 127.0.0.1:50000"
     assert face.left_behind() == {}
 
 

@@ -18,7 +18,8 @@ HELD = ("poll", "stream", "sse", "iframe", "multipart", "mixed")
 @pytest.fixture
 def face() -> Face:
     """A daemon in memory, one more name and one more origin of which are listed."""
-    return Face(host=("push.example",), origin=("https://shop.example",))
+    anybody = ("publish:**", "subscribe:**")
+    return Face(host=("push.example",), origin=("https://shop.example",), anonymous=anybody)
 
 
 def held_head(wire: Wire) -> dict[str, str]:

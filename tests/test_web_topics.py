@@ -27,8 +27,8 @@ MANDATORY = {
 
 @pytest.fixture
 def face() -> Face:
-    """A daemon in memory."""
-    return Face()
+    """A daemon in memory, that serves others than programs of this machine, too (HTTP/1.0 is never one of these)."""
+    return Face(anonymous=("publish:**", "subscribe:**"))
 
 
 class Held:
@@ -504,3 +504,12 @@ def test_equal_requests_are_looked_at_once(face: Face) -> None:
     face.held(get("/topics/a/1", "Accept: text/event-stream"))
     assert len(face.router._turns.audiences) == 2
     assert face.ask(asking("GET", "/topics/a/1?transport=sse&x=1")).code == "bad_parameter"
+
+
+@pytest.mark.parametrize("transport", ["multipart", "mixed"])
+def test_payloads_as_they_are_make_no_page(face: Face, transport: str) -> None:
+    """Whoever opens them as a page gets one that can do nothing, and no script in it runs."""
+    policy = Held(face, transport).response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "sandbox" in policy
+    assert "allow-" not in policy

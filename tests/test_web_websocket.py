@@ -77,8 +77,8 @@ class Client:
 
 @pytest.fixture
 def face() -> Face:
-    """A daemon in memory."""
-    return Face()
+    """A daemon in memory, that serves others than programs of this machine, too (HTTP/1.0 is never one of these)."""
+    return Face(Config(anonymous=("publish:**", "subscribe:**")))
 
 
 @pytest.fixture

@@ -18,11 +18,13 @@ from cryptography.x509.oid import NameOID
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import CertificateOptions
+from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
 
 from comet.config import Config
+from comet.limits.limits import Limits
 from comet.message import Draft
 from comet.metrics import Metrics
 from comet.web.writer import AnswerWriter, BufferedWriter, DirectWriter, descriptor_of, make_writer, peer_of
@@ -50,6 +52,7 @@ class Told:
 
     def __init__(self) -> None:
         self.metrics = Metrics()
+        self.limits = Limits(Config(), self.metrics, Clock())
         self.calls: list[str] = []
 
     def drained(self, subscription: object) -> None:

@@ -94,6 +94,17 @@ async def test_who_leaves_without_having_read_is_noticed(transport: str, leave: 
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_asks_and_leaves_before_the_answers_is_noticed() -> None:
+    """While answers cannot be written the daemon does not read, and would never hear that the client has gone."""
+    async with served() as face:
+        clients = await hold(face, "websocket", 5)
+        for client in clients:
+            client.send(b"\x89\x80\0\0\0\0" * 3)  # pings
+            close(client)
+        await face.freed()
+
+
+@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("transport", [name for name in HELD if name != "websocket"])
 async def test_who_sends_on_a_held_response_is_dropped(transport: str) -> None:
     """Before the daemon stops reading and cannot notice the client's leaving any more."""

@@ -21,7 +21,7 @@ from comet.hooks.hooks import Hooks
 from comet.metrics import Metrics
 from comet.router import Router
 from comet.web.site import make_site
-from tests.fakes import FakeStore
+from tests.fakes import FakeStore, access_of
 
 
 class Wire(StringTransport):
@@ -98,12 +98,13 @@ class Face:
         self.consumers = Consumers(self.router)
         self.hooks = Hooks(self.router, self.consumers, self.clock, self.post)
         self.hooks.start()
-        self.site = make_site(self.router, self.consumers, self.hooks, self.clock)
+        self.access = access_of(self.router, self.clock)
+        self.site = make_site(self.router, self.consumers, self.hooks, self.access, self.clock)
         self.site.startFactory()
 
     def connect(self) -> Wire:
         """Open a connection."""
-        here, there = IPv4Address("TCP", "127.0.0.1", 7080), IPv4Address("TCP", "192.0.2.7", 50000)
+        here, there = IPv4Address("TCP", "127.0.0.1", 7080), IPv4Address("TCP", "127.0.0.1", 50000)
         wire = Wire(hostAddress=here, peerAddress=there)  # type: ignore[no-untyped-call]
         wire.clock = self.clock
         wire.protocol = self.site.buildProtocol(None)

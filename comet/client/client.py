@@ -20,12 +20,13 @@ from comet.client.errors import Closed, refused
 from comet.client.following import Following, Told, Wish
 from comet.client.reactors import chosen
 from comet.client.reading import TRANSPORTS
-from comet.client.requests import ABREAST, Requests, decoded
+from comet.client.requests import ABREAST, Requests, Said, decoded
 from comet.client.subscription import Subscription
 from comet.client.values import payload_of
 from comet.drafts import JSON
 from comet.errors import CometError
 from comet.publish import Draft
+from comet.sending.credentials import Token
 
 IDLE = 30.0
 """Seconds for which a connection is kept for the next request: less than the daemon keeps it."""
@@ -52,11 +53,12 @@ class Client:
 
     ``agent`` is an :class:`~twisted.web.iweb.IAgent`, for TLS with a certificate of one's own, proxies and the like; by
     default an :class:`~twisted.web.client.Agent` on ``reactor``, with connections that are kept. ``headers`` go out
-    with every request. ``timeout`` is how many seconds one request may take, and one stream to open. Raises ValueError
-    for a URL that is none. An asynchronous context manager, which closes it.
+    with every request, and ``token`` says who asks; it may be called for the current token. ``timeout`` is how many
+    seconds one request may take, and one stream to open. Raises ValueError for a URL that is none. An asynchronous
+    context manager, which closes it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (they are keywords)
         self,
         url: str = "http://127.0.0.1:7080/",
         *,
@@ -64,13 +66,14 @@ class Client:
         reactor: Any = None,
         timeout: float = 10.0,
         headers: Mapping[str, str] | None = None,
+        token: Token = None,
     ) -> None:
         reactor = chosen(reactor)
         self._pool = None
         if agent is None:
             self._pool = _pool(reactor)
             agent = Agent(reactor, connectTimeout=timeout, pool=self._pool)
-        self._requests = Requests(url, agent, reactor, timeout, headers or {})
+        self._requests = Requests(url, agent, reactor, timeout, Said(headers or {}, token))
         self._followings: weakref.WeakSet[Following] = weakref.WeakSet()
         self._publishing: set[Deferred[Any]] = set()
         self._closed = False

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from comet.client.requests import reason as reason_of
-from comet.sending.wire import NotRESP, Replies, Reply
+from comet.sending.wire import NotRESP, Replies, Reply, auth
 
 
 @implementer(IPushProducer)
@@ -26,12 +26,21 @@ class Link(Protocol):
     transport: Any
 
     def __init__(
-        self, take: Callable[[list[Reply]], None], proceed: Callable[[], None], reactor: Any, patience: float
+        self,
+        take: Callable[[list[Reply]], None],
+        proceed: Callable[[], None],
+        reactor: Any,
+        patience: float,
+        token: str = "",
     ) -> None:
         self.ended: Deferred[str] = Deferred()
         """Fires with why, once the connection is gone."""
         self.writable = True
         self.is_resp = True
+        self.denied = ""
+        """Why the daemon does not take the token, if it does not."""
+        self._token = token
+        self._is_introduced = not token
         self._take = take
         self._proceed = proceed
         self._reactor = reactor
@@ -48,6 +57,8 @@ class Link(Protocol):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
         self.transport.registerProducer(self, True)
+        if self._token:
+            self.send(auth(self._token))
 
     def dataReceived(self, data: bytes) -> None:
         if self._why:
@@ -58,8 +69,28 @@ class Link(Protocol):
             self.is_resp = False
             self.abort("the port does not speak RESP")
             return
-        if replies:
+        if replies and not self._is_introduced:
+            self._introduced(replies.pop(0))
+        if self._token and any(reply.code == "NOAUTH" for reply in replies):
+            self._expired(replies)
+        elif replies:
             self._take(replies)
+
+    def _introduced(self, reply: Reply) -> None:
+        self._is_introduced = True
+        self.await_reply(False)
+        if reply.code:
+            self.denied = f"{reply.code} {reply.detail}"
+            self.abort(self.denied)
+        else:
+            self._proceed()
+
+    def _expired(self, replies: list[Reply]) -> None:
+        """A token that is over is no refusal of the messages: the next connection says another one."""
+        before = [reply.code for reply in replies].index("NOAUTH")
+        if before:
+            self._take(replies[:before])
+        self.abort("the token is over")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.await_reply(False)
@@ -81,6 +112,11 @@ class Link(Protocol):
         """The connection is gone: ``connectionLost`` follows."""
 
     # -- what the publisher calls ------------------------------------------------------------------------------------
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether messages can be sent."""
+        return self.writable and self._is_introduced
 
     def send(self, data: bytes) -> None:
         """Send ``data``, to which replies are due."""

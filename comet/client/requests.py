@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -32,6 +32,7 @@ from zope.interface import implementer
 
 from comet.client.backoff import Backoff
 from comet.client.errors import NOT_COMET, ClientError, Refused, Unreachable, refusal
+from comet.sending.credentials import Token, authorization
 
 ABREAST = 16
 """Requests that are under way at the same time, each on a connection of its own."""
@@ -48,15 +49,26 @@ LOST = (
 T = TypeVar("T")
 
 
-class Requests:
-    """Makes requests below one URL. ``timeout`` is in seconds, for each request."""
+class Said(NamedTuple):
+    """What every request says."""
 
-    def __init__(self, url: str, agent: Any, reactor: Any, timeout: float, headers: Mapping[str, str]) -> None:
+    headers: Mapping[str, str]
+    token: Token = None
+
+    def fields(self) -> dict[str, str]:
+        """The header fields, with the current token. Raises ValueError for what cannot be one."""
+        return {**self.headers, **authorization(self.token)}
+
+
+class Requests:
+    """Makes requests below one URL, each of which ``said`` something. ``timeout`` is in seconds, for each request."""
+
+    def __init__(self, url: str, agent: Any, reactor: Any, timeout: float, said: Said) -> None:
         self.url = checked_url(url)
         self.reactor = reactor
         self.timeout = timeout
         self._agent = agent
-        self._headers = dict(headers)
+        self._said = said
         self._abreast = DeferredSemaphore(ABREAST)
 
     def pause(self, seconds: float) -> Deferred[None]:
@@ -98,7 +110,7 @@ class Requests:
                 "POST",
                 self.url + path,
                 data=body,
-                headers={**self._headers, **headers},
+                headers={**self._said.fields(), **headers},
                 allow_redirects=False,
                 unbuffered=True,
                 reactor=self.reactor,
@@ -114,7 +126,7 @@ class Requests:
     async def open(self, path: str, content_type: str) -> Any:
         """GET a response of that content type whose body has not been read. Raises as :meth:`insist` does."""
         headers = Headers({"Accept": [content_type], "User-Agent": ["comet-client"]})
-        for name, value in self._headers.items():
+        for name, value in self._said.fields().items():
             headers.setRawHeaders(name, [value])
         asking = self._agent.request(b"GET", (self.url + path).encode("ascii"), headers, None)
         try:

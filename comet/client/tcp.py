@@ -11,6 +11,7 @@ import itertools
 import random
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from secrets import token_hex
 from types import TracebackType
 from typing import Any
@@ -29,6 +30,7 @@ from comet.client.reactors import chosen
 from comet.client.requests import LOST, reason
 from comet.client.values import payload_of
 from comet.errors import every
+from comet.sending.credentials import Denied, Token, current
 from comet.sending.link import address_of
 from comet.sending.outbox import Item, Outbox
 from comet.sending.wire import Outgoing, Reply, command
@@ -54,7 +56,8 @@ class TCPPublisher:
     sent again under the same idempotency key, so that it is published once. After ``patience`` seconds without any
     acknowledgement, or never if that is None, what waits fails. A connection on which nothing is acknowledged for
     ``timeout`` seconds counts as lost. With ``keys=False`` messages have no keys but those that are given: a message
-    that was under way when a connection was lost may then be published twice. An asynchronous context manager.
+    that was under way when a connection was lost may then be published twice. ``token`` says who publishes; it may be
+    called for the current token, for each connection. An asynchronous context manager.
     """
 
     def __init__(  # noqa: PLR0913 (they are keywords)
@@ -66,11 +69,13 @@ class TCPPublisher:
         timeout: float = 10.0,
         patience: float | None = 30.0,
         keys: bool = True,
+        token: Token = None,
     ) -> None:
         self._reactor = chosen(reactor)
         self._server = str(server) if port is None else f"{server}:{port}"
         self._endpoint = _endpoint(self._reactor, server, port)
         self._timeout = timeout
+        self._token = token
         self._patience = patience
         self._prefix = f"{token_hex(8)}-" if keys else ""
         self._numbers = itertools.count(1)
@@ -168,6 +173,8 @@ class TCPPublisher:
                 self._link = None
                 self._outbox.lost()
                 self._outbox.resume()
+                if link.denied:
+                    self._fail(partial(Refused, Denied.code, HTTPStatus.UNAUTHORIZED, link.denied))
                 if not link.is_resp:
                     said = f"{self._server} does not speak RESP; give the TCP port of Comet, by default 7081"
                     self._fail(partial(Refused, NOT_COMET, 0, said))
@@ -183,12 +190,12 @@ class TCPPublisher:
             self._attempt = None
 
     def _new_link(self) -> Link:
-        return Link(self._take, self._send, self._reactor, self._timeout)
+        return Link(self._take, self._send, self._reactor, self._timeout, current(self._token))
 
     def _send(self) -> None:
         """Send what may be sent; what is refused for a while holds up what comes after it."""
         outbox, link = self._outbox, self._link
-        while link is not None and link.writable and outbox.waiting and not outbox.postponed:
+        while link is not None and link.is_ready and outbox.waiting and not outbox.postponed:
             room = WINDOW - outbox.outstanding
             if room <= 0:
                 return

@@ -12,6 +12,7 @@ from types import TracebackType
 from urllib.parse import SplitResult, quote
 
 from comet.commands.asking import Unanswered, answer_of, base_of, connection_to
+from comet.sending.credentials import authorization, of_environment
 
 TIMEOUT = 20.0
 """Seconds that an answer may take."""
@@ -20,6 +21,10 @@ TIMEOUT = 20.0
 def path_of(name: str) -> str:
     """Where the consumer is, below the daemon's URL."""
     return f"/consumers/{quote(name, safe='')}"
+
+
+def _header() -> dict[str, str]:
+    return {"Content-Type": "application/json", **authorization(of_environment())}
 
 
 class Acknowledging:
@@ -46,7 +51,7 @@ class Acknowledging:
     def _tried(self, position: str) -> bool:
         body = json.dumps({"id": position}).encode()
         try:
-            self._connection.request("POST", self._path, body, {"Content-Type": "application/json"})
+            self._connection.request("POST", self._path, body, _header())
             answer_of(self._connection.getresponse())
         except (OSError, http.client.HTTPException):
             self._connection.close()

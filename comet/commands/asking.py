@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from comet.commands.arguments import reason
 from comet.commands.terminal import printable
+from comet.sending.credentials import VARIABLE, authorization, of_environment
 
 DEFAULT_URL = "http://127.0.0.1:7080/"
 LONGEST_ANSWER = 4 * 1024**2
@@ -18,7 +19,8 @@ LONGEST_DETAIL = 300
 
 _HINTS = {
     0: "start the daemon with comet serve, or say where it is with --url",
-    401: "it wants a token",
+    401: f"it wants a token, which it is given in the variable {VARIABLE}",
+    403: f"the token in {VARIABLE} is good, but not for this",
     503: "try again in a while",
 }
 
@@ -84,7 +86,7 @@ def ask(url: SplitResult, path: str, timeout: float) -> Any:
     """Return what a GET of ``path`` answers, as JSON. Raises :exc:`Unanswered`."""
     connection = connection_to(url, timeout)
     try:
-        connection.request("GET", base_of(url) + path)
+        connection.request("GET", base_of(url) + path, headers=authorization(of_environment()))
         response = connection.getresponse()
         return answer_of(response)
     except TimeoutError:

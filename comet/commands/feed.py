@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from comet.commands.report import Report
 from comet.commands.supply import Pace, Supply
+from comet.sending.credentials import VARIABLE, Denied, of_environment
 from comet.sending.link import Address, Link, Lost
 from comet.sending.outbox import Item, Outbox, Patience
 from comet.sending.wire import NotRESP, Outgoing, Reply
@@ -157,7 +158,20 @@ class Feed:
             self._link.send(outbox.take(self._link.batch, self._link.batch_bytes))
 
     def _connect(self) -> None:
-        self._link = Link.dialled(self._target.address, TIMEOUT)
+        try:
+            self._link = self._dialled()
+        except Denied as denied:
+            raise SystemExit(f"comet: {self._target.server} does not take the token in {VARIABLE}: {denied}") from None
+        except NotRESP:
+            raise SystemExit(self._not_resp()) from None
+
+    def _not_resp(self) -> str:
+        return (
+            f"comet: {self._target.server} does not speak RESP; --server takes the TCP port of Comet, by default 7081"
+        )
+
+    def _dialled(self) -> Link:
+        return Link.dialled(self._target.address, TIMEOUT, of_environment())
 
     def _try_to_connect(self) -> None:
         try:
@@ -198,10 +212,7 @@ class Feed:
             self._lose(str(lost))
             return
         except NotRESP:
-            raise SystemExit(
-                f"comet: {self._target.server} does not speak RESP; "
-                "--server takes the TCP port of Comet, by default 7081"
-            ) from None
+            raise SystemExit(self._not_resp()) from None
         self._heard = time.monotonic()
         for reply in replies:
             self._take(reply)

@@ -22,6 +22,7 @@ import msgspec
 from comet.commands.arguments import reason
 from comet.commands.asking import base_of, connection_to
 from comet.commands.lines import Lines
+from comet.sending.credentials import VARIABLE, authorization, of_environment
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0
 """Seconds between two attempts to reconnect: at first, and at most."""
@@ -116,7 +117,8 @@ class Wish(NamedTuple):
         patterns = [("topic", pattern) for pattern in self.patterns]
         query = urlencode([*patterns, ("transport", "stream"), ("since", since), *self.further])
         try:
-            connection.request("GET", f"{base_of(self.url)}{self.path}?{query}")
+            target = f"{base_of(self.url)}{self.path}?{query}"
+            connection.request("GET", target, headers=authorization(of_environment()))
             held = connection.sock  # the connection forgets it once the response holds it
             response = connection.getresponse()
             _check(response)
@@ -149,7 +151,8 @@ def _check(response: http.client.HTTPResponse) -> None:
         detail = f"the answer is {response.status} {response.reason}; --url takes the HTTP port of Comet"
     if response.status >= 500 or response.status == 429:
         raise Dropped(detail)
-    raise SystemExit(f"comet: {detail}")
+    hint = f"; the token of this command is in {VARIABLE}" if response.status in (401, 403) else ""
+    raise SystemExit(f"comet: {detail}{hint}")
 
 
 def follow(wish: Wish, since: str) -> Iterator[Lot]:

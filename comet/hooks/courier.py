@@ -25,10 +25,10 @@ from comet.errors import CometError
 from comet.hooks.answers import Answer, PostFailed, Terms, judge
 from comet.hooks.hook import Hook
 from comet.hooks.signing import signed_headers
-from comet.hooks.slots import Slots
 from comet.interfaces import Clock
 from comet.message import Page
 from comet.metrics import Metrics
+from comet.slots import Slots
 
 WAIT = 300.0
 """Seconds that one look for news takes at most. At least half of it, so that hooks that began together do not all look

@@ -21,9 +21,9 @@ from comet.hooks.answers import Answer, Terms
 from comet.hooks.courier import Courier, Means, Post, State
 from comet.hooks.hook import KIND, Hook, check_url
 from comet.hooks.signing import key_of, secret_of
-from comet.hooks.slots import Slots
 from comet.log import Since
 from comet.router import Router
+from comet.slots import Slots
 from comet.topics import Pattern
 
 KEY_BYTES = 32

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from comet import __version__
 from comet.errors import WrongArguments, shown
-from comet.resp.replies import NULL, bulk, integer, simple
+from comet.resp.replies import NULL, bulk, failure, integer, simple
 from comet.resp.session import Session, Words
 
 LONGEST_NAME = 255
@@ -20,24 +20,23 @@ OK = simple("OK")
 
 
 def info(session: Session, words: Words) -> bytes:
-    """``INFO``: the daemon."""
+    """``INFO``: the daemon; what all its clients do together, only for administrators."""
     intake = session.intake
-    lines = (
+    lines: tuple[str, ...] = (
         "# Server",
         "server_name:comet",
         f"comet_version:{__version__}",
         "redis_mode:standalone",
         f"epoch:{intake.router.epoch}",
-        "# Clients",
-        f"connected_clients:{intake.metrics.tcp_connections}",
         "# Persistence",
         # Clients that wait until a server has read its disk ask for this one.
         "loading:0",
-        "# Stats",
-        f"total_commands_processed:{intake.metrics.commands}",
         "# Replication",
         "role:master",
     )
+    if session.grant.everything or session.grant.admin:
+        clients = "# Clients", f"connected_clients:{intake.metrics.tcp_connections}"
+        lines = *lines, *clients, "# Stats", f"total_commands_processed:{intake.metrics.commands}"
     return bulk("\r\n".join((*lines, "")))
 
 
@@ -59,6 +58,12 @@ def client_setname(session: Session, words: Words) -> bytes:
 def client_setinfo(session: Session, words: Words) -> bytes:
     """``CLIENT SETINFO attribute value``: noted by nobody."""
     return OK
+
+
+def client_maint_notifications(session: Session, words: Words) -> bytes:
+    """``CLIENT MAINT_NOTIFICATIONS ON …``: redis-py asks for it at each connection, and goes without. It is not refused
+    as other commands are, because nobody would want to read that in the log."""
+    return failure("ERR", "unknown_command there are no notifications of maintenance here")
 
 
 def client_getname(session: Session, words: Words) -> bytes:

@@ -14,14 +14,14 @@ The trap: a short command with a long reply, a thousand times in one packet. No 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
-from comet import __version__
-from comet.drafts import draft, topic_of
-from comet.errors import BadKey, UnknownCommand, WrongArguments
-from comet.message import Draft, Position
-from comet.resp import about, groups, pubsub, reading, xinfo
+from comet.errors import UnknownCommand, WrongArguments
+from comet.message import Draft
+from comet.resp import about, auth, groups, needs, publishing, pubsub, reading, xinfo
 from comet.resp.about import OK, shown_text
+from comet.resp.guard import Guard, Need, anybody
 from comet.resp.replies import array, bulk, failure, integer, mapping, simple
 from comet.resp.session import Ending, Later, Session, SubscribedMode, Transaction, Words
 from comet.resp.subscribing import Connection
@@ -37,7 +37,8 @@ Acknowledge = Callable[[Router, Draft, int], bytes]
 
 class Command(NamedTuple):
     """One row. ``arity`` is as in Redis: the number of words, the name included; negative means at least so many.
-    ``keys`` too: which word is the first topic, which the last, the step. ``late`` if it is answered in its turn."""
+    ``keys`` too: which word is the first topic, which the last, the step. ``late`` if it is answered in its turn.
+    ``needs`` is what its sender must be allowed, if that is more than to be here."""
 
     name: str
     arity: int
@@ -46,6 +47,7 @@ class Command(NamedTuple):
     acknowledge: Acknowledge | None = None
     late: bool = False
     keys: tuple[int, int, int] = (0, 0, 0)
+    needs: Need | None = None
 
     def check_arity(self, words: Words) -> None:
         """Raise :exc:`~comet.errors.WrongArguments` unless the command takes so many."""
@@ -57,49 +59,6 @@ class Command(NamedTuple):
 
 def _wanted(arity: int) -> str:
     return f"{arity - 1} are" if arity >= 0 else f"at least {-arity - 1} are"
-
-
-# -- publishing ------------------------------------------------------------------------------------------------------
-
-
-def _publish(session: Session, words: Words) -> Draft:
-    return session.intake.draft(words[1], words[2])
-
-
-def _receivers(router: Router, published: Draft, offset: int) -> bytes:
-    return integer(router.receivers(published.topic))
-
-
-def _xadd(session: Session, words: Words) -> Draft:
-    """``XADD topic * data payload [type t] [key k]``: the one that knows content types and idempotency keys."""
-    if words[2] != b"*":
-        raise WrongArguments(
-            f"XADD: {shown_text(words[2])} where '*' was expected; the daemon chooses positions, "
-            "and its settings say how much is retained (no MAXLEN, MINID, NOMKSTREAM)"
-        )
-    if len(words) == 5 and words[3] == b"data":
-        return session.intake.draft(words[1], words[4])
-    fields = _fields(words[3:])
-    # Neither is text that a check would let pass if these bytes were no UTF-8.
-    content_type, key = (fields.get(name, b"").decode(errors="surrogateescape") for name in (b"type", b"key"))
-    if b"key" in fields and not key:
-        raise BadKey("the idempotency key is empty; leave the field out if the publish need not be safe to repeat")
-    topic = topic_of(words[1])
-    return draft(topic, fields[b"data"], content_type, key, largest=session.intake.max_payload)
-
-
-def _fields(words: Words) -> dict[bytes, bytes]:
-    fields = dict(zip(words[::2], words[1::2], strict=False))
-    unknown = fields.keys() - {b"data", b"type", b"key"}
-    if unknown:
-        raise WrongArguments(f"XADD: no field {shown_text(min(unknown))}; there are data, type and key")
-    if len(fields) * 2 != len(words) or b"data" not in fields:
-        raise WrongArguments("XADD: wanted is data and a payload, then type and key if need be, each once")
-    return fields
-
-
-def _position(router: Router, published: Draft, offset: int) -> bytes:
-    return bulk(str(Position(router.epoch, offset)))
 
 
 # -- transactions: what client libraries wrap a pipeline in ----------------------------------------------------------
@@ -158,6 +117,8 @@ def _reset(session: Session, words: Words) -> Answer:
         if session.subscriber is not None:
             session.subscriber.leave()
         session.version, session.name, session.mode = 2, b"", None
+        if session.forget():
+            connection.regard()
         return simple("RESET")
 
     return forget
@@ -169,43 +130,6 @@ def _select(session: Session, words: Words) -> bytes:
             f"SELECT: there is no database {shown_text(words[1])}, only 0; tell topics apart by their names"
         )
     return OK
-
-
-def _auth(session: Session, words: Words) -> bytes:
-    raise WrongArguments("AUTH: no authentication is configured here; connect without user and token")
-
-
-def _hello(session: Session, words: Words) -> bytes:
-    version = words[1] if len(words) > 1 else b"%d" % session.version
-    if version not in (b"2", b"3"):
-        return failure("NOPROTO", f"there is no version {shown_text(version)} of the protocol here, only 2 and 3")
-    if session.is_subscribed and int(version) != session.version:
-        raise WrongArguments("HELLO: this connection has subscribed in another version; UNSUBSCRIBE or RESET first")
-    name = _hello_name(session, words[2:])
-    session.version, session.name = int(version), name
-    greeting = {
-        "server": bulk("comet"),
-        "version": bulk(__version__),
-        "proto": integer(session.version),
-        "id": integer(session.number),
-        "mode": bulk("standalone"),
-        "role": bulk("master"),
-        "modules": array(()),
-    }
-    return mapping(greeting, session.version)
-
-
-def _hello_name(session: Session, options: Words) -> bytes:
-    """Return the name that the options of HELLO set, or the one that the connection has."""
-    if not options:
-        return session.name
-    option = options[0].upper()
-    if option == b"AUTH":
-        _auth(session, options)
-    if option != b"SETNAME" or len(options) < 2:
-        raise WrongArguments(f"HELLO: {shown_text(options[0])} where AUTH user token or SETNAME name was expected")
-    _hello_name(session, options[2:])
-    return about.checked_name(options[1])
 
 
 # -- about the commands ----------------------------------------------------------------------------------------------
@@ -263,10 +187,24 @@ def _family(name: str, members: Mapping[bytes, Command]) -> Run:
     return run
 
 
+def _of_member(members: Mapping[bytes, Command]) -> Need:
+    """What a command needs whose first argument names one of ``members``."""
+
+    def need(guard: Guard, words: Words) -> None:
+        member = members.get(words[1].upper())
+        if member is not None and member.needs is not None:
+            if len(words) != member.arity:
+                member.check_arity(words)
+            member.needs(guard, words)
+
+    return need
+
+
 _CLIENT = _by_name(
     Command("CLIENT SETNAME", 3, about.client_setname, "CLIENT SETNAME name"),
     Command("CLIENT GETNAME", 2, about.client_getname, "CLIENT GETNAME"),
     Command("CLIENT SETINFO", 4, about.client_setinfo, "CLIENT SETINFO attribute value"),
+    Command("CLIENT MAINT_NOTIFICATIONS", -3, about.client_maint_notifications, "CLIENT MAINT_NOTIFICATIONS ON|OFF"),
     Command("CLIENT ID", 2, about.client_id, "CLIENT ID"),
     Command("CLIENT LIST", -2, about.client_list, "CLIENT LIST"),
     Command("CLIENT INFO", 2, about.client_list, "CLIENT INFO"),
@@ -287,66 +225,140 @@ _SECOND = (1, 1, 1)
 """The second word is the topic."""
 
 
-def _late(name: str, arity: int, run: Run, text: str, keys: tuple[int, int, int] = (0, 0, 0)) -> Command:
-    return Command(name, arity, run, text, late=True, keys=keys)
-
+_late = partial(Command, late=True)
 
 _XGROUP = _by_name(
-    Command("XGROUP CREATE", -5, groups.xgroup_create, "XGROUP CREATE topic group id [MKSTREAM]"),
-    Command("XGROUP DESTROY", 4, groups.xgroup_destroy, "XGROUP DESTROY topic group"),
+    Command(
+        "XGROUP CREATE", -5, groups.xgroup_create, "XGROUP CREATE topic group id [MKSTREAM]", needs=needs.group(2, 3)
+    ),
+    Command("XGROUP DESTROY", 4, groups.xgroup_destroy, "XGROUP DESTROY topic group", needs=needs.group(2, 3)),
 )
 
 _XINFO = _by_name(
-    Command("XINFO STREAM", 3, xinfo.stream, "XINFO STREAM topic"),
-    Command("XINFO GROUPS", 3, xinfo.groups, "XINFO GROUPS topic"),
+    Command("XINFO STREAM", 3, xinfo.stream, "XINFO STREAM topic", needs=needs.topic(2)),
+    Command("XINFO GROUPS", 3, xinfo.groups, "XINFO GROUPS topic", needs=needs.topic(2)),
 )
 
+_LISTENERS = needs.admin("see what others subscribe to")
 _PUBSUB = _by_name(
-    Command("PUBSUB CHANNELS", -2, pubsub.channels, "PUBSUB CHANNELS [pattern]"),
-    Command("PUBSUB NUMSUB", -2, pubsub.numsub, "PUBSUB NUMSUB [topic ...]"),
-    Command("PUBSUB NUMPAT", 2, pubsub.numpat, "PUBSUB NUMPAT"),
+    Command("PUBSUB CHANNELS", -2, pubsub.channels, "PUBSUB CHANNELS [pattern]", needs=_LISTENERS),
+    Command("PUBSUB NUMSUB", -2, pubsub.numsub, "PUBSUB NUMSUB [topic ...]", needs=needs.numsub),
+    Command("PUBSUB NUMPAT", 2, pubsub.numpat, "PUBSUB NUMPAT", needs=_LISTENERS),
 )
 
 COMMANDS = _by_name(
-    Command("PUBLISH", 3, _publish, "PUBLISH topic payload: publishes a text or bytes", _receivers),
+    Command(
+        "PUBLISH",
+        3,
+        publishing.publish,
+        "PUBLISH topic payload: publishes a text or bytes",
+        publishing.receivers,
+        needs=needs.publish,
+    ),
     Command(
         "XADD",
         -5,
-        _xadd,
+        publishing.xadd,
         "XADD topic * data payload [type t] [key k]: publishes, gives the position",
-        _position,
+        publishing.position,
         keys=_SECOND,
+        needs=needs.publish,
     ),
-    Command("SUBSCRIBE", -2, pubsub.subscribe, "SUBSCRIBE topic [topic ...]: brings what is published there"),
-    Command("PSUBSCRIBE", -2, pubsub.psubscribe, "PSUBSCRIBE pattern [pattern ...]: the same for patterns"),
+    Command(
+        "SUBSCRIBE",
+        -2,
+        pubsub.subscribe,
+        "SUBSCRIBE topic [topic ...]: brings what is published there",
+        needs=needs.subscribe,
+    ),
+    Command(
+        "PSUBSCRIBE",
+        -2,
+        pubsub.psubscribe,
+        "PSUBSCRIBE pattern [pattern ...]: the same for patterns",
+        needs=needs.psubscribe,
+    ),
     Command("UNSUBSCRIBE", -1, pubsub.unsubscribe, "UNSUBSCRIBE [topic ...]: ends it, for all if none is named"),
     Command("PUNSUBSCRIBE", -1, pubsub.punsubscribe, "PUNSUBSCRIBE [pattern ...]: the same for patterns"),
     _late(
-        "XREAD", -4, reading.xread, "XREAD [COUNT n] [BLOCK ms] STREAMS topic ... id ...: reads what follows the ids"
+        "XREAD",
+        -4,
+        reading.xread,
+        "XREAD [COUNT n] [BLOCK ms] STREAMS topic ... id ...: reads what follows the ids",
+        needs=needs.xread,
     ),
-    _late("XRANGE", -4, reading.xrange, "XRANGE topic start end [COUNT n]: reads what is between two ids", _SECOND),
-    _late("XREVRANGE", -4, reading.xrevrange, "XREVRANGE topic end start [COUNT n]: the same, newest first", _SECOND),
-    _late("XLEN", 2, reading.xlen, "XLEN topic: how many messages are kept", _SECOND),
-    _late("XGROUP", -2, _family("XGROUP", _XGROUP), "XGROUP CREATE|DESTROY: makes and forgets consumers"),
+    _late(
+        "XRANGE",
+        -4,
+        reading.xrange,
+        "XRANGE topic start end [COUNT n]: reads what is between two ids",
+        needs=needs.topic(1),
+        keys=_SECOND,
+    ),
+    _late(
+        "XREVRANGE",
+        -4,
+        reading.xrevrange,
+        "XREVRANGE topic end start [COUNT n]: the same, newest first",
+        needs=needs.topic(1),
+        keys=_SECOND,
+    ),
+    _late("XLEN", 2, reading.xlen, "XLEN topic: how many messages are kept", needs=needs.topic(1), keys=_SECOND),
+    _late(
+        "XGROUP",
+        -2,
+        _family("XGROUP", _XGROUP),
+        "XGROUP CREATE|DESTROY: makes and forgets consumers",
+        needs=_of_member(_XGROUP),
+    ),
     _late(
         "XREADGROUP",
         -7,
         groups.xreadgroup,
         "XREADGROUP GROUP group name [COUNT n] [BLOCK ms] [NOACK] STREAMS topic >|id: reads as a consumer",
+        needs=needs.xreadgroup,
     ),
-    _late("XACK", -4, groups.xack, "XACK topic group id [id ...]: these messages are done", _SECOND),
-    _late("XPENDING", 3, groups.xpending, "XPENDING topic group: what is delivered and not acknowledged", _SECOND),
-    _late("XINFO", -3, _family("XINFO", _XINFO), "XINFO STREAM|GROUPS topic: describes a topic"),
-    Command("PUBSUB", -2, _family("PUBSUB", _PUBSUB), "PUBSUB CHANNELS|NUMSUB|NUMPAT: what is subscribed to"),
+    _late(
+        "XACK",
+        -4,
+        groups.xack,
+        "XACK topic group id [id ...]: these messages are done",
+        needs=needs.group(1, 2),
+        keys=_SECOND,
+    ),
+    _late(
+        "XPENDING",
+        3,
+        groups.xpending,
+        "XPENDING topic group: what is delivered and not acknowledged",
+        needs=needs.group(1, 2),
+        keys=_SECOND,
+    ),
+    _late(
+        "XINFO", -3, _family("XINFO", _XINFO), "XINFO STREAM|GROUPS topic: describes a topic", needs=_of_member(_XINFO)
+    ),
+    Command(
+        "PUBSUB",
+        -2,
+        _family("PUBSUB", _PUBSUB),
+        "PUBSUB CHANNELS|NUMSUB|NUMPAT: what is subscribed to",
+        needs=_of_member(_PUBSUB),
+    ),
     Command("MULTI", 1, _multi, "MULTI: begins commands that are executed together"),
     Command("EXEC", 1, _exec, "EXEC: executes the commands since MULTI"),
     Command("DISCARD", 1, _discard, "DISCARD: forgets the commands since MULTI"),
-    Command("HELLO", -1, _hello, "HELLO [2|3 [AUTH user token] [SETNAME name]]: chooses the protocol's version"),
-    Command("AUTH", -2, _auth, "AUTH [user] token: says who publishes"),
+    Command(
+        "HELLO",
+        -1,
+        auth.hello,
+        "HELLO [2|3 [AUTH user token] [SETNAME name]]: chooses the protocol's version",
+        needs=anybody,
+    ),
+    _late("AUTH", -2, auth.auth, "AUTH [user] token: says who this is", needs=anybody),
     Command("PING", -1, _ping, "PING [text]: answers PONG, or the text"),
     Command("ECHO", 2, _echo, "ECHO text: answers the text"),
-    Command("QUIT", -1, _quit, "QUIT: ends the connection after all replies"),
-    Command("RESET", 1, _reset, "RESET: makes the connection as new"),
+    Command("QUIT", -1, _quit, "QUIT: ends the connection after all replies", needs=anybody),
+    Command("RESET", 1, _reset, "RESET: makes the connection as new", needs=anybody),
     Command("SELECT", 2, _select, "SELECT 0: for clients that insist on it"),
     Command("CLIENT", -2, _family("CLIENT", _CLIENT), "CLIENT SETNAME|GETNAME|SETINFO|ID|LIST|INFO: this connection"),
     Command("COMMAND", -1, _command_or_member, "COMMAND [COUNT|DOCS]: describes the commands"),

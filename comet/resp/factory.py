@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
+from comet.access.access import Access
+from comet.config import Config
 from comet.consumers import Consumers
 from comet.metrics import Metrics
 from comet.resp.protocol import RespProtocol
@@ -14,36 +14,36 @@ from comet.resp.session import Intake, Refused
 from comet.router import Router
 
 
-class Settings(Protocol):
-    """What this face wants to know of the configuration."""
-
-    @property
-    def max_payload(self) -> int:
-        """The most bytes of a payload."""
-
-
 class RespFactory(Factory[RespProtocol]):
-    """Makes a connection's protocol."""
+    """Makes a connection's protocol. Without ``access`` everybody may do everything."""
 
     noisy = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (the last three may be left out)
         self,
         router: Router,
-        settings: Settings,
+        config: Config,
         metrics: Metrics,
         refused: Refused | None = None,
         consumers: Consumers | None = None,
+        access: Access | None = None,
     ) -> None:
-        self._intake = Intake(router, settings.max_payload, metrics, refused)
+        self._intake = Intake(router, config, metrics, refused)
         self._intake.consumers = consumers
+        self._intake.access = access
         self.connections: set[RespProtocol] = set()
+        router.each_second.append(self._each_second)
 
-    def configure(self, settings: Settings) -> None:
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Who may say whose a connection is."""
+        return self._intake.config.proxy
+
+    def configure(self, config: Config) -> None:
         """See :class:`~comet.reloading.Part`."""
-        self._intake.max_payload = settings.max_payload
+        self._intake.configure(config)
         for protocol in self.connections:
-            protocol.take(settings.max_payload)
+            protocol.reconsider()
 
     def buildProtocol(self, addr: IAddress | None) -> RespProtocol:  # noqa: ARG002
         """Return the protocol of one connection."""
@@ -61,3 +61,6 @@ class RespFactory(Factory[RespProtocol]):
         for protocol in tuple(self.connections):
             protocol.look()
         return bool(self.connections)
+
+    def _each_second(self) -> None:
+        self._intake.patience.look(self._intake.config.stall)

@@ -159,6 +159,7 @@ async def _next(session: Session, asked: Asked, consumer: Consumer) -> Page:
         told=consumer.told,
         peer=session.peer,
         seat=consumer.seat,
+        holder=session.holder,
     )
     try:
         return await (awaited(session, polling) if asked.wait else polling)

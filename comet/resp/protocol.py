@@ -12,52 +12,29 @@ is kept for it stays bounded. And with a paused producer Twisted never ends a co
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.interfaces import (
-    IAddress,
-    IHalfCloseableProtocol,
-    IPushProducer,
-    ITCPTransport,
-    IUNIXTransport,
-)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ITCPTransport, IUNIXTransport
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from comet.errors import CometError, Draining, Internal
+from comet.errors import CometError, TooSlow, Unauthorized
 from comet.metrics import TCP
-from comet.resp.replies import NULL_ARRAY
-from comet.resp.runs import Late, Run, refused
+from comet.resp.admission import Admission, peer_of, too_many
+from comet.resp.answering import Answering
+from comet.resp.arriving import Arriving, ends_waiting
+from comet.resp.guard import LockedOut
+from comet.resp.outbox import Outbox
+from comet.resp.replies import error
+from comet.resp.runs import Run
 from comet.resp.session import Ending, Intake, Session
-from comet.resp.wire import Request, RequestParser
+from comet.resp.wire import MOST_UNKNOWN, Request
 from comet.sockets import bound
-
-MOST_RUNS = 4
-"""Runs of one connection that may wait for the store; then its socket is not read."""
-
-MOST_WAITING = 1_048_576
-"""Bytes of one connection that may wait for the store; then its socket is not read."""
 
 QUIET_LOOKS = 5
 """Looks during which a publisher that was told of the end sends nothing, so that its connection may be closed."""
-
-_log = Logger()
-
-
-def _peer(address: IAddress) -> str:
-    """Return where the publisher is, for people; a UNIX socket has no address worth showing."""
-    host = getattr(address, "host", None)
-    return "local" if host is None else f"{host}:{address.port}"
-
-
-def _ends_waiting(request: Request) -> bool:
-    """Whether a client says with ``request`` that it does not wait for its answers any longer."""
-    return not isinstance(request, CometError) and request[0].upper() in (b"RESET", b"QUIT")
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -65,21 +42,22 @@ class RespProtocol(Protocol):
     """One connection. It is the producer of its own replies: who does not read them is not read from."""
 
     transport: Any
+    announced = False
+    """Whether a proxy says whose connection it is (the PROXY protocol)."""
 
     def __init__(self, intake: Intake, connections: set[RespProtocol]) -> None:
         self._intake = intake
         self._connections = connections
-        self._parser = RequestParser(intake.max_payload)
+        self._admission = Admission(intake)
+        self._arriving = Arriving(intake)
         self._unread_bytes = 0
+        # Bytes that may wait to be executed, or for the store; then its socket is not read.
+        self._most_waiting = intake.config.max_waiting
         # Requests that were parsed and wait for their turn, and those that came behind them.
         self._backlog: Iterator[Request] | None = None
         self._behind: list[Request] = []
-        # Runs whose replies were not written yet.
-        self._runs: deque[Run] = deque()
-        self._waiting = 0
-        # The command for whose answer everything behind it waits, and its answer once that is under way.
-        self._late: Late | None = None
-        self._answering: Deferred[Any] | None = None
+        self._outbox = Outbox()
+        self._answering = Answering()
         self._proceeding = False
         self._reading = True
         # The publisher does not take its replies.
@@ -90,16 +68,25 @@ class RespProtocol(Protocol):
         self._leaving = False
         # Neither lost nor being closed.
         self._open = False
+        # What is said last.
+        self._farewell = b""
         # For how many looks nothing has come from a publisher that was told of the end.
         self._quiet = 0
 
     # -- what Twisted calls ------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
+        self._session = session = Session(self._intake, peer_of(self.transport.getPeer()))
+        try:
+            self._admission.admit(self.transport, session, self.announced)
+        except CometError as refusal:
+            self._intake.refused(refusal, "a connection", session.peer)
+            self._intake.limits.partings.part(self.transport, too_many(refusal))
+            return
         self._open = True
         self._connections.add(self)
         self._intake.metrics.tcp_connections += 1
-        self._session = Session(self._intake, _peer(self.transport.getPeer()))
+        self.regard()
         # A UNIX transport claims to be a TCP transport too.
         if ITCPTransport.providedBy(self.transport) and not IUNIXTransport.providedBy(self.transport):
             # Replies are whole writes, which Nagle would only hold back; and a publisher that vanished is found out.
@@ -110,9 +97,14 @@ class RespProtocol(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self._quiet = 0
         self._intake.metrics.received_bytes[TCP] += len(data)
+        if self.announced:
+            self._reveal()
         if self._session.ending is not Ending.NOT_YET or not self._open:
             return
-        requests = self._parser.feed(data)
+        due = self._arriving.due
+        requests = self._arriving.feed(data, self._session.guard)
+        if self._arriving.due < due:
+            self._intake.patience.expect(self, self._arriving.patience(self._session.guard))
         self._unread_bytes += len(data)
         if requests:
             if self._backlog is None:
@@ -140,19 +132,24 @@ class RespProtocol(Protocol):
         self._open = False
         self._connections.discard(self)
         self._intake.metrics.tcp_connections -= 1
+        self._admission.leave()
+        self._intake.patience.forget(self)
         self._backlog = None
-        self._runs.clear()
+        self._outbox.clear()
+        self._arriving.leave()
         self._leave()
 
     def pauseProducing(self) -> None:
         """The transport holds more replies than the publisher takes."""
         self._stuck = True
         if self._open:
+            self._intake.patience.begin(self)
             self._pace()
 
     def resumeProducing(self) -> None:
         """The publisher has taken its replies."""
         self._stuck = False
+        self._intake.patience.end(self)
         if self._session.subscriber is not None:
             self._session.subscriber.drained()
         self._proceed()
@@ -172,23 +169,86 @@ class RespProtocol(Protocol):
         bound(self.transport, self._intake.router.config)
 
     def close(self) -> None:
-        """The subscription was ended by the router, and with it the connection ends."""
-        if not self._leaving:
+        """The subscription was ended by the router, and with it the connection ends. If that is because its token is
+        over, an error says so: Redis clients know no better word, and AUTH anew when they connect again."""
+        if self._leaving:
+            self._pace_or_close()
+            return
+        try:
+            self._session.check_current()
+        except Unauthorized as refusal:
+            self._end(error(refusal))
+        else:
             self._session.ending = Ending.AFTER_REPLIES
-        if self._open:
-            self._pace()
-            self._close_if_done()
+            self._pace_or_close()
 
     def abort(self) -> None:
         """Drop the connection, and what was not sent yet."""
         self._open = False
+        self._intake.patience.forget(self)
         self.transport.abortConnection()
+
+    def regard(self) -> None:
+        """Go by what the client may do, which has changed: who has to AUTH is given little room, and little time."""
+        guard, config = self._session.guard, self._intake.config
+        self._most_waiting = config.max_waiting
+        self._arriving.bound(config.max_payload)
+        if guard is not None and guard.is_unknown:
+            self._most_waiting = min(config.max_waiting, MOST_UNKNOWN)
+            self._arriving.restrict()
+        self._intake.patience.expect(self, self._arriving.patience(guard))
+
+    # -- what is called once a second (comet.resp.patience.Impatient) ------------------------------------------------
+
+    def overdue(self) -> None:
+        """It had to AUTH by now, or the rest of a command had to be here."""
+        guard, now = self._session.guard, self._intake.router.time()
+        if guard is None or not self._open:
+            return
+        guard.look(now)
+        if self._arriving.due <= now:
+            self._turn_out(TooSlow("a command did not arrive in time (body-timeout); connect again"))
+        elif self._answering.late is not None:  # perhaps it is just about to
+            self._intake.patience.expect(self, 0)
+        elif guard.locked:
+            self._turn_out(LockedOut(f"{guard.locked}; that did not come in time (auth-timeout)"))
+        else:
+            self.regard()
+
+    def _turn_out(self, refusal: CometError) -> None:
+        self._intake.refused(refusal, "a connection", self._session.peer)
+        self._end(error(refusal))
+
+    def stalled(self) -> None:
+        """It does not read what it is sent."""
+        self._intake.metrics.stalled += 1
+        self.abort()
+
+    def _reveal(self) -> None:
+        """With the first bytes it is known whose connection it is."""
+        self.announced = False
+        try:
+            self._admission.admit(self.transport, self._session, announced=True)
+        except CometError as refusal:
+            self._intake.refused(refusal, "a connection", self._session.peer)
+            self._end(too_many(refusal))
+        else:
+            self.regard()
+
+    def _end(self, farewell: bytes) -> None:
+        """Execute nothing more, and close with ``farewell`` behind the replies."""
+        self._farewell = farewell
+        self._arriving.leave()
+        self._session.ending = Ending.AFTER_REPLIES
+        self._backlog, self._behind = None, []
+        self._pace_or_close()
 
     # -- what the factory calls --------------------------------------------------------------------------------------
 
-    def take(self, max_payload: int) -> None:
-        """Take payloads of that size from now on."""
-        self._parser.bound(max_payload)
+    def reconsider(self) -> None:
+        """Go by new settings."""
+        self._admission.look_again(self._session)
+        self.regard()
 
     def finish(self) -> None:
         """Execute no more than what was read, wait for nothing, and close after the replies."""
@@ -216,6 +276,9 @@ class RespProtocol(Protocol):
                 self._execute(self._backlog)
         finally:
             self._proceeding = False
+        self._pace_or_close()
+
+    def _pace_or_close(self) -> None:
         if self._open:
             self._pace()
             self._close_if_done()
@@ -224,21 +287,23 @@ class RespProtocol(Protocol):
         """Have ``requests`` wait behind others: some transports deliver what they had read before they were paused, and
         while a command waits for messages the socket is read on."""
         self._behind += requests
-        if self._unread_bytes >= MOST_WAITING or any(map(_ends_waiting, requests)):
+        if self._unread_bytes >= self._most_waiting or any(map(ends_waiting, requests)):
             self._wait_no_longer()
 
     def _busy(self) -> bool:
-        return self._late is not None or self._full()
+        return self._answering.late is not None or self._full()
 
     def _full(self) -> bool:
-        return self._stuck or len(self._runs) >= MOST_RUNS or self._waiting >= MOST_WAITING
+        return self._stuck or self._outbox.is_full(self._most_waiting)
 
     def _execute(self, requests: Iterator[Request]) -> None:
         session = self._session
+        if session.guard is not None:
+            session.guard.look(self._intake.router.time())
         run = Run(self._unread_bytes)
         self._unread_bytes = 0
         complete = run.execute(session, requests)
-        self._late = run.late
+        self._answering.late = run.late
         self._intake.metrics.commands += run.count()
         if complete or session.ending is not Ending.NOT_YET:
             behind, self._behind = self._behind, []
@@ -247,99 +312,46 @@ class RespProtocol(Protocol):
             # Nothing before it came from a publisher either: nothing of this run is published.
             self.abort()
         else:
-            self._publish(run)
-
-    def _publish(self, run: Run) -> None:
-        self._runs.append(run)
-        self._waiting += run.size
-        if not run.drafts:
-            run.stored(self._intake.router, ())
-            self._reply()
-            return
-        publishing = maybeDeferred(self._intake.router.publish, run.drafts)
-        replying = publishing.addCallback(self._stored, run).addErrback(self._failed, run).addCallback(self._answered)
-        replying.addErrback(lambda failure: _log.failure("replying to a publisher failed", failure))
-
-    def _stored(self, offsets: Sequence[int], run: Run) -> None:
-        run.stored(self._intake.router, offsets)
-
-    def _failed(self, failure: Failure, run: Run) -> None:
-        refusal = failure.value
-        if isinstance(refusal, Draining):
-            self._forsake(run)
-            return
-        if not isinstance(refusal, CometError):
-            _log.failure("publishing failed", failure)
-            refusal = Internal("the message was not taken; the daemon's log says why")
-        for _ in run.drafts:
-            self._intake.refused(refusal, "a message", self._session.peer)
-        run.refused(refusal)
-
-    def _forsake(self, run: Run) -> None:
-        """Answer neither ``run`` nor what follows: a publisher whose connection ends without a reply tries again, with
-        the daemon that comes next, while an error would be the end of it."""
-        while run in self._runs:
-            self._runs.pop()
-        self._backlog = self._late = None
-        self._leaving = True
-
-    def _answered(self, _: None) -> None:
-        self._reply()
-        self._proceed()
+            self._outbox.publish(run, session, self._told)
 
     # -- replying ----------------------------------------------------------------------------------------------------
 
-    def _reply(self) -> None:
-        """Write the replies that are known, up to the first run that still waits."""
-        outputs: list[bytes] = []
-        while self._runs and (output := self._runs[0].output) is not None:
-            self._waiting -= self._runs.popleft().size
-            outputs.append(output)
-        if outputs:
-            self.transport.write(b"".join(outputs))
-        if self._late is not None and not self._runs and self._answering is None:
-            self._answer(self._late)
+    def _told(self, is_known: bool) -> None:
+        """A run was stored or refused; or the daemon is on its way out, and nothing behind it is executed."""
+        if not is_known:
+            self._answering.late = None
+            self._leave_now()
+        self._reply()
+        self._proceed()
 
-    def _answer(self, late: Late) -> None:
-        """Do what was to wait until now."""
-        answering: Deferred[Any] = maybeDeferred(late.do, self)
-        self._answering = answering
-        answering.addErrback(self._answer_failed, late.request)
-        answering.addCallback(self._answer_late)
-        answering.addErrback(lambda failure: _log.failure("answering a command failed", failure))
+    def _reply(self) -> None:
+        replies = self._outbox.known()
+        if replies:
+            self.transport.write(replies)
+        if self._answering.is_due and not self._outbox:
+            self._answering.begin(self._session, self, self._answered_late)
+
+    def _answered_late(self, answer: bytes | None) -> None:
+        if answer is None:
+            self._leave_now()
+        elif self._open:
+            self.transport.write(answer)
+        self._proceed()
+
+    def _leave_now(self) -> None:
+        """Execute nothing more: the daemon that comes next will."""
+        self._leaving = True
+        self._backlog = None
 
     def _wait_no_longer(self) -> None:
-        """Have a command that waits for messages be answered as if its time were over."""
         self._session.may_wait = not (self._ended or self._leaving)
-        if self._session.is_waiting and self._answering is not None:
-            self._answering.cancel()
-
-    def _answer_failed(self, failure: Failure, request: Request) -> bytes | None:
-        refusal = failure.value
-        if not self._open:  # it was cancelled
-            return None
-        if isinstance(refusal, CancelledError) and not self._leaving:
-            return NULL_ARRAY[self._session.version]
-        if isinstance(refusal, (Draining, CancelledError)):  # not answered, so that it is tried again
-            self._leaving = True
-            self._backlog = None
-            return None
-        if not isinstance(refusal, CometError):
-            _log.failure("a command failed", failure)
-            refusal = Internal("the command failed; the daemon's log says why")
-        return refused(self._session, refusal, request)
-
-    def _answer_late(self, reply: bytes | None) -> None:
-        self._late = self._answering = None
-        if reply is not None and self._open:
-            self.transport.write(reply)
-        self._proceed()
+        self._answering.hurry(self._session, self._leaving)
 
     def _pace(self) -> None:
         """Read from the socket, or stop: what was not read, TCP holds back at the publisher."""
         ending = self._ended or self._leaving or self._session.ending is not Ending.NOT_YET
-        if self._late is not None:  # read on, or nobody would see the client go
-            reading = not ending and not self._stuck and self._unread_bytes < MOST_WAITING
+        if self._answering.late is not None:  # read on, or nobody would see the client go
+            reading = not ending and not self._stuck and self._unread_bytes < self._most_waiting
         else:
             reading = not ending and self._backlog is None and not self._full()
         if reading == self._reading:
@@ -352,9 +364,12 @@ class RespProtocol(Protocol):
 
     def _close_if_done(self) -> None:
         if self._is_done():
+            if self._farewell:
+                self.transport.write(self._farewell)
             self._open = False
             self._leave()
             self.transport.unregisterProducer()
+            self._intake.patience.begin(self)  # perhaps it never takes its last replies
             if self._leaving and not self._ended and not hasattr(self.transport, "wrappedProtocol"):
                 # A socket that is closed with unread commands in it resets the connection, and with that takes replies
                 # back that are under way: we end our direction, and ignore what still comes.
@@ -365,7 +380,7 @@ class RespProtocol(Protocol):
 
     def _is_done(self) -> bool:
         """Whether the connection is to end, and nothing is left to say."""
-        if self._backlog is not None or self._runs or self._late is not None:
+        if self._backlog is not None or self._outbox or self._answering.late is not None:
             return False
         if self._ended or self._session.ending is Ending.AFTER_REPLIES:
             return True
@@ -376,5 +391,4 @@ class RespProtocol(Protocol):
         """End whatever goes on for the connection."""
         if self._session.subscriber is not None:
             self._session.subscriber.leave()
-        if self._answering is not None:
-            self._answering.cancel()
+        self._answering.cancel()

@@ -95,7 +95,7 @@ def _adding(kind: Kind, session: Session, words: Words) -> Later:
         for name, pattern in wanted:
             names[kind.place][name] = pattern
             confirmations.append(_confirmation(kind.begun, name, names, session))
-        subscriber.change(names, session.version)
+        subscriber.change(names, session.version, session.holder)
         session.subscriber = subscriber
         _choose_mode(session)
         return b"".join(confirmations)
@@ -113,7 +113,7 @@ def _removing(kind: Kind, session: Session, words: Words) -> Later:
             names[kind.place].pop(name, None)
             confirmations.append(_confirmation(kind.ended, name, names, session))
         if subscriber is not None:
-            subscriber.change(names, session.version)
+            subscriber.change(names, session.version, session.holder)
         _choose_mode(session)
         return b"".join(confirmations) or _confirmation(kind.ended, None, names, session)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from comet.errors import PayloadTooLarge, WrongArguments
+from comet.errors import Draining, PayloadTooLarge, WrongArguments
 from comet.log import Since
 from comet.message import Message, Page, Position
 from comet.polling import poll
@@ -70,7 +70,7 @@ class Found(NamedTuple):
 def page_of(session: Session, topics: Sequence[Pattern], since: Since, limit: int, wait: float = 0.0) -> Deferred[Page]:
     """One page of ``topics``, for a connection."""
     router = session.intake.router
-    return poll(router, topics, since, limit=limit, wait=wait, transport=RESP, peer=session.peer)
+    return poll(router, topics, since, limit=limit, wait=wait, transport=RESP, peer=session.peer, holder=session.holder)
 
 
 async def read(session: Session, span: Span, room: int) -> Found:
@@ -93,10 +93,14 @@ async def read(session: Session, span: Span, room: int) -> Found:
 
 
 async def awaited(session: Session, polling: Deferred[Page]) -> Page:
-    """The page of a poll that waits; it is given up if ``polling``'s client is not to wait any longer."""
+    """The page of a poll that waits; it is given up if ``polling``'s client is not to wait any longer. Raises
+    :exc:`~comet.errors.Unauthorized` if its token is over by then."""
     session.is_waiting = True
     try:
         return await polling
+    except Draining:
+        session.check_current()
+        raise
     finally:
         session.is_waiting = False
 

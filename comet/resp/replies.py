@@ -27,7 +27,14 @@ NULL = {2: b"$-1\r\n", 3: b"_\r\n"}
 NULL_ARRAY = {2: b"*-1\r\n", 3: b"_\r\n"}
 """Nothing, where an array could be."""
 
-KINDS = {"no_group": "NOGROUP", "consumer_exists": "BUSYGROUP"}
+KINDS = {
+    "no_group": "NOGROUP",
+    "consumer_exists": "BUSYGROUP",
+    "unauthorized": "NOAUTH",
+    "bad_token": "WRONGPASS",
+    "token_expired": "WRONGPASS",
+    "forbidden": "NOPERM",
+}
 """The refusals that Redis clients know by a kind of their own."""
 
 _SMALL = tuple(b":%d\r\n" % number for number in range(1024))

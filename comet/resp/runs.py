@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from comet.errors import CometError, Draining, ProtocolViolation, shown
+from comet.errors import CometError, Draining, ProtocolViolation, TooManyBodies, shown
 from comet.message import Draft
 from comet.resp.commands import BY_SPELLING, Acknowledge, command_named
+from comet.resp.guard import LockedOut
 from comet.resp.replies import array, error
 from comet.resp.session import Ending, Later, Session, Transaction
 from comet.resp.subscribing import Connection
-from comet.resp.wire import LooksLikeHTTP, Request
+from comet.resp.wire import LooksForeign, Request
 from comet.router import Router
 
 MOST_REPLIES = 262_144
@@ -44,19 +45,24 @@ class Run:
         self.late: Late | None = None
         self.output: bytes | None = None
 
-    def execute(self, session: Session, requests: Iterator[Request]) -> bool:
+    def execute(self, session: Session, requests: Iterator[Request]) -> bool:  # noqa: PLR0912 (calls cost more)
         """Execute ``requests`` as far as is sensible, and return whether that was to their end.
 
         A command that is refused has its own reply, and the next is executed.
         """
         add = self.replies.append
+        guard = session.guard
         for request in requests:
             try:
+                if guard is not None:
+                    guard.count()
                 if isinstance(request, CometError):
                     raise request
                 command = BY_SPELLING.get(request[0]) or command_named(request[0])
                 if len(request) != command.arity:
                     command.check_arity(request)
+                if guard is not None:
+                    guard.check(command.needs, request)
                 if session.mode is None or session.mode.admits(command.name):
                     answer = command.run(session, request)
                 else:
@@ -101,8 +107,10 @@ class Run:
             [reply if isinstance(reply, bytes) else reply(router, *next(drafts)) for reply in self.replies]
         )
 
-    def refused(self, refusal: CometError) -> None:
+    def refused(self, session: Session, refusal: CometError) -> None:
         """Fill the holes in the replies with one and the same refusal."""
+        for _ in self.drafts:
+            session.intake.refused(refusal, "a message", session.peer)
         instead = error(refusal)
         self.output = b"".join([reply if isinstance(reply, bytes) else instead for reply in self.replies])
 
@@ -130,10 +138,8 @@ async def _publish_together(session: Session, runs: Sequence[Run]) -> None:
     except Draining:
         raise
     except CometError as refusal:
-        for _ in drafts:
-            session.intake.refused(refusal, "a message", session.peer)
         for run in runs:
-            run.refused(refusal)
+            run.refused(session, refusal)
     else:
         for run in runs:
             run.stored(router, list(islice(offsets, len(run.drafts))))
@@ -159,7 +165,9 @@ def refused(session: Session, refusal: CometError, request: Request) -> bytes:
     session.intake.refused(refusal, what, session.peer)
     if isinstance(session.mode, Transaction):
         session.mode.spoilt = True
+    if isinstance(refusal, (LockedOut, TooManyBodies)):
+        session.ending = Ending.AFTER_REPLIES
     if isinstance(refusal, ProtocolViolation):
         metrics.protocol_errors += 1
-        session.ending = Ending.AT_ONCE if isinstance(refusal, LooksLikeHTTP) else Ending.AFTER_REPLIES
+        session.ending = Ending.AT_ONCE if isinstance(refusal, LooksForeign) else Ending.AFTER_REPLIES
     return error(refusal)

@@ -11,11 +11,19 @@ from itertools import count
 
 from twisted.internet.defer import Deferred
 
+from comet.access.access import Access
+from comet.access.grant import EVERYTHING, Grant
+from comet.access.who import is_local_peer
+from comet.config import Config
 from comet.consumers import Consumers
 from comet.drafts import draft, topic_of
 from comet.errors import CometError, PayloadTooLarge, SubscribedOnly, WrongArguments
+from comet.holder import LOCAL, Holder
+from comet.limits.limits import Limits, Who
 from comet.message import Draft
 from comet.metrics import Metrics
+from comet.resp.guard import Guard
+from comet.resp.patience import Patience
 from comet.resp.replies import simple
 from comet.resp.subscribing import Connection, Subscriber
 from comet.resp.wire import OTHER_ARGUMENTS
@@ -40,19 +48,38 @@ Refused = Callable[[CometError, str, str], None]
 
 
 class Intake:
-    """What all connections share: the router, the largest payload, the topics that were checked already."""
+    """What all connections share: the router, who may do what, the settings, the topics that were checked already."""
 
-    __slots__ = ("_topics", "consumers", "max_payload", "metrics", "numbers", "refused", "router")
+    __slots__ = (
+        *("_topics", "access", "config", "consumers", "limits", "max_payload", "metrics", "numbers", "patience"),
+        *("refused", "router"),
+    )
 
-    def __init__(self, router: Router, max_payload: int, metrics: Metrics, refused: Refused | None = None) -> None:
+    def __init__(self, router: Router, config: Config, metrics: Metrics, refused: Refused | None = None) -> None:
         self.router = router
+        self.limits: Limits = router.limits
         self.consumers: Consumers | None = None
         """For the commands that read as a group; whoever makes the daemon sets it."""
-        self.max_payload = max_payload
+        self.access: Access | None = None
+        """Without it everybody may do everything; whoever makes the daemon sets it, too."""
         self.metrics = metrics
         self.refused: Refused = refused or (lambda refusal, _what, _peer: metrics.count_refusal(refusal.code))
         self.numbers = count(1)
+        self.patience = Patience()
         self._topics: dict[bytes, str] = {}
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """See :class:`~comet.reloading.Part`."""
+        self.config = config
+        self.max_payload = config.max_payload  # looked up for each message
+
+    def unnamed(self, host: str, announced: bool) -> Grant:
+        """What a connection from ``host`` may do before it AUTHs; ``announced`` if a proxy says that it is from
+        there."""
+        if self.access is None:
+            return EVERYTHING
+        return self.access.unnamed(not announced and is_local_peer(host, self.config.proxy))
 
     def draft(self, raw_topic: bytes, payload: bytes) -> Draft:
         """Return a message without type and key. On the hot path this is one look-up and one construction."""
@@ -79,13 +106,14 @@ class Ending(Enum):
 class Session:
     """What one connection has said about itself, and how it is to be answered.
 
-    ``mode`` is what stands between its commands and their execution, if anything does. ``subscriber`` is what it has
-    subscribed to, if it ever did. ``may_wait`` is whether commands may wait for messages, ``is_waiting`` whether one
-    does.
+    ``mode`` is what stands between its commands and their execution, if anything does; ``guard`` what they are held
+    against, unless it may do everything. ``subscriber`` is what it has subscribed to, if it ever did. ``may_wait`` is
+    whether commands may wait for messages, ``is_waiting`` whether one does.
     """
 
     __slots__ = (
-        *("ending", "intake", "is_waiting", "may_wait", "mode", "name", "number", "peer", "subscriber", "version"),
+        *("_address", "_unnamed", "ending", "guard", "intake", "is_waiting", "may_wait", "mode", "name", "number"),
+        *("peer", "subscriber", "version"),
     )
 
     def __init__(self, intake: Intake, peer: str) -> None:
@@ -96,9 +124,57 @@ class Session:
         self.version = 2
         self.ending = Ending.NOT_YET
         self.mode: Transaction | SubscribedMode | None = None
+        self.guard: Guard | None = None
         self.subscriber: Subscriber | None = None
         self.may_wait = True
         self.is_waiting = False
+        self._address = ""
+        self._unnamed = EVERYTHING
+
+    # -- who that is -------------------------------------------------------------------------------------------------
+
+    def come_from(self, address: str, unnamed: Grant) -> None:
+        """Note under which ``address`` it is counted, and what it may do before it AUTHs."""
+        is_named = self.is_named
+        self._address, self._unnamed = address, unnamed
+        if not is_named:
+            self.guard = None
+            self.become(unnamed)
+
+    def become(self, grant: Grant) -> bool:
+        """Have ``grant`` from now on; returns whether that is another one."""
+        if grant == self.grant:  # what was counted stays counted
+            return False
+        self.guard = None
+        if grant is not EVERYTHING:
+            holder = Holder(grant, Who(self._address, grant.subject))
+            assert self.intake.access is not None
+            self.guard = Guard(holder, self.intake.access, self.intake.config.max_commands_unknown)
+        return True
+
+    def forget(self) -> bool:
+        """Be nobody in particular again; returns whether it was somebody."""
+        return self.become(self._unnamed)
+
+    @property
+    def grant(self) -> Grant:
+        """What it may do."""
+        return EVERYTHING if self.guard is None else self.guard.grant
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it has AUTHed."""
+        return self.grant != self._unnamed
+
+    @property
+    def holder(self) -> Holder:
+        """On whose behalf its commands are executed."""
+        return LOCAL if self.guard is None else self.guard.holder
+
+    def check_current(self) -> None:
+        """Raise :exc:`~comet.errors.Unauthorized` if its token is over."""
+        if self.guard is not None:
+            self.guard.check_current(self.intake.router.time())
 
     @property
     def is_subscribed(self) -> bool:
@@ -112,7 +188,7 @@ class SubscribedMode:
 
     __slots__ = ()
 
-    ADMITTED = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "PING", "QUIT", "RESET"})
+    ADMITTED = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "AUTH", "PING", "QUIT", "RESET"})
 
     def admits(self, name: str) -> bool:
         """Whether the command of that name is executed."""
@@ -122,7 +198,7 @@ class SubscribedMode:
         """Refuse a command that is not."""
         raise SubscribedOnly(
             f"{name}: this connection has subscribed and speaks RESP2, so it takes only (P)SUBSCRIBE, (P)UNSUBSCRIBE, "
-            "PING, QUIT and RESET; use another connection, or RESP3 (HELLO 3)"
+            "AUTH, PING, QUIT and RESET; use another connection, or RESP3 (HELLO 3)"
         )
 
 
@@ -134,8 +210,9 @@ class Transaction:
     AT_ONCE = frozenset({"MULTI", "EXEC", "DISCARD", "RESET", "QUIT"})
     """Commands that are not kept for EXEC."""
 
-    REFUSED = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE"})
-    """Commands whose replies are no reply of a transaction: they are one for each name."""
+    REFUSED = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "AUTH", "HELLO"})
+    """Commands whose replies are no reply of a transaction (they are one for each name), and those that change what the
+    others may do."""
 
     def __init__(self) -> None:
         self.commands: list[Words] = []

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from comet.access.grant import Grant
 from comet.audience import Interest, Key, Subscription
 from comet.delivery import STREAMING
 from comet.errors import TooManyPatterns
-from comet.framing.resp import Resp
+from comet.framing.resp import GAP, Resp
+from comet.holder import Holder
 from comet.router import Router
-from comet.topics import Pattern
+from comet.topics import Pattern, check_depth
 from comet.transports import RESP
+
+GAP_TOPIC = Pattern.parse(GAP)
 
 
 class Connection(Protocol):
@@ -27,6 +31,9 @@ class Connection(Protocol):
 
     def bound(self) -> None:
         """Have the kernel keep no more than it should for a subscriber."""
+
+    def regard(self) -> None:
+        """Go by the session's guard, which is another one."""
 
     def close(self) -> None:
         """Close after what was written."""
@@ -70,30 +77,38 @@ class Subscriber:
         """Whether the router has the subscription."""
         return self._subscription is not None and self._subscription.audience is not None
 
-    def change(self, names: Names, version: int) -> None:
-        """Have these names from now on, in that version of the protocol.
+    def change(self, names: Names, version: int, holder: Holder) -> None:
+        """Have these names from now on, in that version of the protocol, on behalf of ``holder``.
 
-        Raises :exc:`~comet.errors.TooManyPatterns`, :exc:`~comet.errors.TooManyStreams` or
-        :exc:`~comet.errors.Draining`; then everything is as it was.
+        Raises :exc:`~comet.errors.TooManyPatterns`, :exc:`~comet.errors.TooManyStreams`,
+        :exc:`~comet.errors.TooManyFromOne` or :exc:`~comet.errors.Draining`; then everything is as it was.
         """
         most = self._router.config.max_patterns
         if self.names.total < names.total > most:
             raise TooManyPatterns(f"{names.total} names on one connection; at most {most} are allowed (max-patterns)")
+        check_depth(names.patterns.values())
         if names.total:
-            self._subscribe(names, version)
+            self._subscribe(names, version, holder)
         else:
             self.leave()
         self.names = names
 
-    def _subscribe(self, names: Names, version: int) -> None:
+    def _subscribe(self, names: Names, version: int, holder: Holder) -> None:
         topics, patterns = names.topics.values(), names.patterns.values()
         framing = Resp(version, frozenset(topic.text for topic in topics), tuple(sorted(patterns)))
-        wanted = tuple(sorted({*topics, *patterns}))
+        # A gap is told to whom it concerns; nobody publishes there, so the router need not know of it.
+        wanted = tuple(sorted({*topics, *patterns} - {GAP_TOPIC})) or (GAP_TOPIC,)
         if self._subscription is not None and self._subscription.audience is not None:
             self._router.change(self._subscription, wanted, framing=framing)
         else:
-            self._subscription = self._router.subscribe(Interest(Key(wanted, framing, RESP, STREAMING)), self)
+            interest = Interest(Key(wanted, framing, RESP, STREAMING))
+            self._subscription = self._router.subscribe(interest, self, holder=holder)
             self._connection.bound()
+
+    def renew(self, grant: Grant) -> None:
+        """Let the subscription, if there is one, go on under ``grant``. Raises :exc:`~comet.errors.Forbidden`."""
+        if self._subscription is not None and self._subscription.audience is not None:
+            self._router.tenures.renew(self._subscription, grant)
 
     def leave(self) -> None:
         """End the subscription, if there is one."""

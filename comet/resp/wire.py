@@ -34,6 +34,10 @@ MOST_ARGUMENTS = 1024
 OTHER_ARGUMENTS = 65_536
 """Bytes that the arguments of one command may have together beside one payload of the largest size."""
 
+MOST_UNKNOWN = 65_536
+MOST_ARGUMENTS_UNKNOWN = 16
+"""Bytes of a command, and its arguments, while nobody has said who sends it."""
+
 SKIPPED = 16
 """A command that is too large by less than this factor is read over, so that the connection survives it."""
 
@@ -49,8 +53,14 @@ _COUNTS = {b"*%d" % count: count for count in range(1, 16)}
 _SHORT_ARGUMENT = 4095
 _SHORT_LINE = 2047
 
-_NAME = re.compile(rb"[A-Za-z][A-Za-z0-9._-]*")
-_METHODS = frozenset(b"GET HEAD POST PUT DELETE OPTIONS PATCH TRACE CONNECT PRI".split())
+# What begins a line. No command has a digit in it; what begins SSH or TLS has.
+_NAME = re.compile(rb"[A-Za-z_]{1,32}")
+# What begins HTTP, SMTP, FTP, IRC, RTSP, SIP, and the PROXY protocol.
+_FOREIGN = frozenset(
+    b"GET HEAD POST PUT DELETE OPTIONS PATCH TRACE CONNECT PRI "
+    b"EHLO HELO LHLO MAIL RCPT DATA STARTTLS USER PASS NICK CAP JOIN "
+    b"DESCRIBE SETUP ANNOUNCE PLAY REGISTER INVITE NOTIFY PROXY".split()
+)
 
 # One word of a line. Each character can be taken in one way only, so that it takes linear time. (Possessive quantifiers
 # would say the same, but CPython 3.11.2, which is Debian 12's, gets them wrong on groups.)
@@ -71,8 +81,9 @@ After a :exc:`~comet.errors.PayloadTooLarge` the next request follows. A :exc:`~
 last: where the next request would begin is not known."""
 
 
-class LooksLikeHTTP(ProtocolViolation):
-    """The bytes are an HTTP request, which a page in a browser may have sent: do not even answer."""
+class LooksForeign(ProtocolViolation):
+    """The bytes are another protocol's, such as an HTTP request, which a page in a browser may have sent: do not even
+    answer."""
 
 
 @cache
@@ -88,8 +99,8 @@ class RequestParser:
     """
 
     __slots__ = (
-        *("_arguments", "_broken", "_declared", "_held", "_largest"),
-        *("_missing", "_most", "_needed", "_refusal", "_requests", "_size", "_step"),
+        *("_arguments", "_broken", "_declared", "_held", "_largest", "_missing", "_most", "_most_arguments"),
+        *("_needed", "_refusal", "_requests", "_restricted", "_size", "_step"),
     )
 
     def __init__(self, max_payload: int) -> None:
@@ -112,6 +123,20 @@ class RequestParser:
         """Take payloads of that size; one that has begun already is left for others to refuse."""
         self._largest = max_payload
         self._most = max_payload + OTHER_ARGUMENTS
+        self._most_arguments = MOST_ARGUMENTS
+        self._restricted = False
+
+    def restrict(self) -> None:
+        """Take only small commands, as those are with which somebody says who it is: until ``bound`` is called."""
+        self._largest = self._most = min(self._largest, MOST_UNKNOWN)
+        self._most_arguments = MOST_ARGUMENTS_UNKNOWN
+        self._restricted = True
+
+    def break_off(self) -> None:
+        """Forget the command that has begun, and return no more of them."""
+        self._broken = True
+        self._arguments.clear()
+        self._held.clear()
 
     def held(self) -> int:
         """Return how many bytes of an incomplete command are kept."""
@@ -165,6 +190,8 @@ class RequestParser:
     # -- the quick lanes: how many bytes of the chunk they took ------------------------------------------------------
 
     def _quick(self, data: bytes) -> int:
+        if self._restricted:
+            return 0
         if data[0] == _STAR:
             return self._columns(data)
         return self._lines(data)
@@ -211,8 +238,7 @@ class RequestParser:
         if match is None:
             return self._wait(1)
         count = int(match[1])
-        if count > MOST_ARGUMENTS:
-            raise ProtocolViolation(f"a command of {count} arguments; at most {MOST_ARGUMENTS} are allowed")
+        self._check_number(count)
         # An empty array is no command, as in Redis.
         if count:
             self._missing = count
@@ -223,6 +249,7 @@ class RequestParser:
         end = data.find(b"\n", at, at + LONGEST_LINE)
         if end >= 0:
             words = split_line(data[at:end])
+            self._check_number(len(words))
             if words:
                 _check_name(words[0])
                 self._requests.append(words)
@@ -230,6 +257,11 @@ class RequestParser:
         if len(data) - at >= LONGEST_LINE:
             raise ProtocolViolation(f"a line of more than {LONGEST_LINE} bytes; send the command as an array")
         return self._wait(1)
+
+    def _check_number(self, count: int) -> None:
+        if count > self._most_arguments:
+            when = " before AUTH" if self._restricted else ""
+            raise ProtocolViolation(f"a command of {count} arguments; at most {self._most_arguments} are allowed{when}")
 
     def _argument(self, data: bytes, at: int) -> int:
         match = _head(_SIZE, data, at)
@@ -247,6 +279,11 @@ class RequestParser:
 
     def _refuse(self) -> None:
         """Read over what is too large, unless it is absurd: the publisher learns of it, and its others arrive."""
+        if self._restricted:
+            raise ProtocolViolation(
+                f"a command of {self._declared} bytes or more; before AUTH it has at most {self._most}; "
+                "AUTH, and wait for the reply"
+            )
         if self._declared > SKIPPED * self._most:
             raise ProtocolViolation(
                 f"a command of {self._declared} bytes or more; payloads have at most {self._largest} (max-payload)"
@@ -304,10 +341,7 @@ _Step = Callable[[RequestParser, bytes, int], int]
 
 def split_line(line: bytes) -> list[bytes]:
     """Return the words of an inline command, as Redis splits it. Raises :exc:`~comet.errors.ProtocolViolation`."""
-    words = _quoted_words(line.strip()) if b'"' in line or b"'" in line else line.split()
-    if len(words) > MOST_ARGUMENTS:
-        raise ProtocolViolation(f"a line of {len(words)} words; at most {MOST_ARGUMENTS} are allowed")
-    return words
+    return _quoted_words(line.strip()) if b'"' in line or b"'" in line else line.split()
 
 
 def _quoted_words(line: bytes) -> list[bytes]:
@@ -335,13 +369,13 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
 
 
 def _is_name(word: bytes) -> bool:
-    return _NAME.fullmatch(word) is not None and word.upper() not in _METHODS
+    return _NAME.fullmatch(word) is not None and word.upper() not in _FOREIGN
 
 
 def _check_name(word: bytes) -> None:
     """Refuse what is no command and may not be harmless: HTTP, or TLS with chosen bytes in it, from a browser."""
-    if word.upper() in _METHODS or b":" in word:
-        raise LooksLikeHTTP("this port speaks RESP, not HTTP")
+    if word.upper() in _FOREIGN or b":" in word or word.startswith(b"SSH-"):
+        raise LooksForeign("this port speaks RESP, not what other protocols begin with")
     if not _is_name(word):
         raise ProtocolViolation(f"{shown(word)} cannot begin a command; this port speaks RESP")
 

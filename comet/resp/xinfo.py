@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from comet.consumer import LOOKED_AT, Consumer
+from comet.errors import CometError
 from comet.resp import ids
 from comet.resp.entries import entry
 from comet.resp.groups import Member, is_group
@@ -50,7 +51,17 @@ def groups(session: Session, words: Words) -> Later:
 
 
 def _groups(session: Session, topic: Pattern) -> list[Consumer]:
-    return [consumer for consumer in session.intake.consumers or () if is_group(consumer, topic)]
+    """The groups of ``topic`` that the client may use."""
+    found = (consumer for consumer in session.intake.consumers or () if is_group(consumer, topic))
+    return [consumer for consumer in found if _may_use(session, consumer)]
+
+
+def _may_use(session: Session, consumer: Consumer) -> bool:
+    try:
+        session.grant.check_consumer(consumer.name)
+    except CometError:
+        return False
+    return True
 
 
 def _described(session: Session, consumer: Consumer) -> dict[str, bytes]:

@@ -12,7 +12,8 @@ import re
 import socket
 from collections.abc import Sequence
 
-from comet.sending.wire import Outgoing, Replies, Reply, command
+from comet.sending.credentials import Denied, Token, current
+from comet.sending.wire import NotRESP, Outgoing, Replies, Reply, auth, command
 
 WINDOW = 1_000
 """Messages that may be sent without a reply: their replies are some 25 to 100 KB."""
@@ -51,10 +52,13 @@ class Link:
         self._socket = connection
         self._replies = Replies()
         self._broken = ""
+        # Whether it was said who this is.
+        self._said = False
 
     @classmethod
-    def dialled(cls, address: Address, timeout: float) -> Link:
-        """Connect. Everything on the connection that takes longer than ``timeout`` seconds is given up."""
+    def dialled(cls, address: Address, timeout: float, token: Token = None) -> Link:
+        """Connect, and say who this is if there is a ``token``. Everything on the connection that takes longer than
+        ``timeout`` seconds is given up. Raises :exc:`~comet.sending.credentials.Denied`, too."""
         try:
             if isinstance(address, str):
                 connection = socket.socket(socket.AF_UNIX)
@@ -70,7 +74,26 @@ class Link:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         except OSError as error:
             raise Lost(said(error)) from None
-        return cls(connection)
+        link = cls(connection)
+        link._authenticate(current(token))
+        return link
+
+    def _authenticate(self, token: str) -> None:
+        if not token:
+            return
+        try:
+            self._socket.sendall(auth(token))
+            reply = self.receive()[0]
+        except OSError as error:
+            self.close()
+            raise Lost(said(error)) from None
+        except (Lost, NotRESP):
+            self.close()
+            raise
+        if reply.code:
+            self.close()
+            raise Denied(f"{reply.code} {reply.detail}")
+        self._said = True
 
     def fileno(self) -> int:
         """For ``select``."""
@@ -95,7 +118,18 @@ class Link:
             raise Lost(self._broken or said(error)) from None
         if not data:
             raise Lost(self._broken or "the connection was closed")
-        return self._replies.feed(data)
+        return self._until_expired(self._replies.feed(data))
+
+    def _until_expired(self, replies: list[Reply]) -> list[Reply]:
+        """A token that is over is no refusal of the message: the next connection says another one."""
+        over = next((number for number, reply in enumerate(replies) if self._said and reply.code == "NOAUTH"), None)
+        if over is None:
+            return replies
+        self._broken = "the token is over"
+        if not over:
+            raise Lost(self._broken)
+        self._socket.shutdown(socket.SHUT_RDWR)  # so that the next time there is the end
+        return replies[:over]
 
     def alive(self) -> bool:
         """Whether an idle connection seems good for another message: the end of it would be there to be read."""

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from urllib.parse import SplitResult, quote, urlsplit
 
+from comet.sending.credentials import Token, authorization
 from comet.sending.link import Lost, said
 from comet.sending.wire import RETRIED, Outgoing, Reply
 
@@ -42,15 +43,16 @@ class Post:
 
     window, batch, batch_bytes = BATCH, BATCH, BATCH_BYTES
 
-    def __init__(self, connection: http.client.HTTPConnection, path: str) -> None:
+    def __init__(self, connection: http.client.HTTPConnection, path: str, token: Token = None) -> None:
         self._connection = connection
         self._path = path
+        self._token = token
         self._batch: Sequence[Outgoing] = ()
         self._singly: deque[Outgoing] = deque()
 
     @classmethod
-    def dialled(cls, url: SplitResult, timeout: float) -> Post:
-        """Connect; no wait on the connection is longer than ``timeout`` seconds."""
+    def dialled(cls, url: SplitResult, timeout: float, token: Token = None) -> Post:
+        """Connect; no wait on the connection is longer than ``timeout`` seconds. Each request says the ``token``."""
         make = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         connection = make(url.hostname or "", url.port, timeout=timeout)
         try:
@@ -58,7 +60,7 @@ class Post:
         except OSError as error:
             connection.close()
             raise Lost(said(error)) from None
-        return cls(connection, url.path.rstrip("/") + "/topics")
+        return cls(connection, url.path.rstrip("/") + "/topics", token)
 
     def send(self, batch: Sequence[Outgoing]) -> None:
         """Have ``batch`` published; :meth:`receive` says how that went."""
@@ -115,7 +117,7 @@ class Post:
     def _request(self, path: str, body: bytes, header: dict[str, str | bytes]) -> tuple[int, dict[str, object]]:
         """Return the status, and the members of the answer if it has any."""
         try:
-            self._connection.request("POST", path, body, header)
+            self._connection.request("POST", path, body, {**header, **authorization(self._token)})
             response = self._connection.getresponse()
             content = response.read()
         except OSError as error:

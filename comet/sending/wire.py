@@ -59,6 +59,11 @@ def command(outgoing: Outgoing) -> bytes:
     )
 
 
+def auth(token: str) -> bytes:
+    """Return the command that says who publishes."""
+    return b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%b\r\n" % (len(token), token.encode())
+
+
 def _encoded(text: str) -> bytes:
     # What came from the command line may be no UTF-8; the daemon says so better than we would.
     return text.encode(errors="surrogateescape")

@@ -14,6 +14,7 @@ import { offerPublishing } from "./console/publish.js";
 import { showStreams } from "./console/streams.js";
 import { showTail } from "./console/tail.js";
 import { chooseTheme } from "./console/theme.js";
+import { token } from "./console/token.js";
 import { showTopics } from "./console/topics.js";
 
 // Below whichever path the daemon is served, this script is in its root.
@@ -24,7 +25,7 @@ const daemon = {
   tcp: tcpPort ? { host: location.hostname.replace(/^\[|\]$/g, ""), port: tcpPort } : null,
 };
 
-const comet = new Comet(home);
+const comet = new Comet(home, token === null ? {} : { token: () => token });
 const tail = showTail(comet, daemon);
 
 chooseTheme();

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from comet.audience import Audience, Subscription
+from comet.audience import Audience, Subscription, address_of
 from comet.interfaces import Clock
 from comet.log import Log
 from comet.message import Message
@@ -113,7 +113,7 @@ class Standing:
         described = {
             "stream": f"{subscription.stream[:STREAM_SHOWN]}…",
             "transport": key.transport,
-            "address": subscription.writer.peer(),
+            "address": address_of(subscription),
             "patterns": [pattern.text for pattern in key.patterns[:PATTERNS_SHOWN]],
             "pattern_count": len(key.patterns),
             "state": state,

@@ -159,6 +159,7 @@ def _answer(request: Any, body: bytes, content_type: bytes) -> bytes:
     request.setResponseCode(HTTPStatus.OK)
     request.setHeader(b"content-type", content_type)
     request.setHeader(b"cache-control", b"no-store")
+    request.setHeader(b"x-content-type-options", b"nosniff")
     request.setHeader(b"content-length", b"%d" % len(body))
     return body
 

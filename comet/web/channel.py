@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _IdentityTransferDecoder, _MalformedChunkedDataError
 
-from comet.errors import BadRequest, CometError, HeadTooLarge, PayloadTooLarge, TooSlow
+from comet.errors import BadRequest, CometError, HeadTooLarge, PayloadTooLarge, TooSlow, UrlTooLong
 from comet.metrics import HTTP
 from comet.web.answers import raw_problem
 from comet.web.head import Head, check_trailers, early_fault, parse_head
@@ -30,6 +30,10 @@ BODY_RATE = 1_024
 
 AHEAD = 16_384
 """Bytes that a client may send ahead while an answer is prepared or a poll is held."""
+
+WRAPPING = 65_536
+"""Bytes that the chunks of a body may have around their content, beside half as many as the content: a body in chunks
+of one byte takes a thousand times as long to read as the same in one."""
 
 
 _EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")
@@ -46,15 +50,26 @@ class Channel(HTTPChannel):
     """Reads requests strictly, and has them answered in order."""
 
     requests: list[Any]
+    announced = False
+    """Whether a proxy says whose connection it is (the PROXY protocol)."""
+    address = ""
+    """The address under which the connection is counted."""
     _buffer = b""
     _body: Any = None
     _body_bytes = 0
-    _body_since = 0.0
+    _body_due = 0.0
+    _wire_bytes = 0
     _held: Held | None = None
     _idle = False
     _broken = False
 
     def connectionMade(self) -> None:
+        try:
+            self.address = self.site.limits.admit(self.transport)
+        except CometError as error:
+            self.site.access.refused(error, "a connection", peer_of(self.transport))
+            self.site.limits.partings.part(self.transport, raw_problem(error))
+            return
         self.transport.setTcpNoDelay(True)
         self._networkProducer = self.transport
         self._networkProducer.registerProducer(self, True)
@@ -64,6 +79,8 @@ class Channel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         self.site.metrics.received_bytes[HTTP] += len(data)
+        if self.announced and not self.address:
+            self._count_anew()
         if self._broken:
             return
         if self._handlingRequest:
@@ -76,12 +93,20 @@ class Channel(HTTPChannel):
             self._buffer += data
             self._receive_head()
 
+    def _count_anew(self) -> None:
+        """Now that a proxy has said whose the connection is."""
+        try:
+            self.address = self.site.limits.admit_anew(self.address, self.transport)
+        except CometError as error:
+            self.refuse(error)
+
     def connectionLost(self, reason: Failure) -> None:
         self.site.metrics.http_connections -= 1
+        self.site.limits.disconnected(self.address)
         self.site.expect_nothing(self)
         self.site.channels.discard(self)
         self._broken = True  # what was pipelined is not answered any more
-        self._body = None
+        self._forget_body()
         self._buffer = b""
         held, self._held = self._held, None
         if held is not None:
@@ -99,7 +124,7 @@ class Channel(HTTPChannel):
         end = self._buffer.find(b"\r\n\r\n")
         most = self.site.config.max_head
         if end > most or (end < 0 and len(self._buffer) > most):
-            self.refuse(HeadTooLarge(f"the request line and headers have more than {most} bytes (max-head)"))
+            self.refuse(self._too_large(most))
             return
         if end < 0:
             fault = early_fault(self._buffer)
@@ -116,8 +141,16 @@ class Channel(HTTPChannel):
         except CometError as error:
             self.refuse(error)
 
+    def _too_large(self, most: int) -> CometError:
+        if self._buffer.find(b"\r\n", 0, most) < 0:
+            return UrlTooLong(f"the request line has more than {most} bytes (max-head)")
+        return HeadTooLarge(f"the request line and headers have more than {most} bytes (max-head)")
+
     def _begin(self, head: Head) -> None:
         """Make a request of ``head``, and have it answered once its body is there."""
+        longest = self.site.config.max_url
+        if len(head.target) > longest:
+            raise UrlTooLong(f"the path with its query has {len(head.target)} bytes; at most {longest} (max-url)")
         most = self.site.largest_body
         if head.length is not None and head.length > most:
             raise PayloadTooLarge(f"the body has {head.length} bytes; at most {most} are allowed")
@@ -131,8 +164,8 @@ class Channel(HTTPChannel):
             return
         if head.expects_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._body_bytes = 0
-        self._body_since = self.site.clock.seconds()
+        self._body_due = self.site.clock.seconds() + self.site.config.body_timeout
+        self._wire_bytes = 0
         if head.length is None:
             self._body = _ChunkedTransferDecoder(self._take_body, self._chunks_done)
         else:
@@ -145,19 +178,31 @@ class Channel(HTTPChannel):
     # -- the body ---------------------------------------------------------------------------------------------------
 
     def _receive_body(self, data: bytes) -> None:
+        self._wire_bytes += len(data)
         try:
             self._body.dataReceived(data)
+            if self._body is not None and self._wire_bytes > WRAPPING + self._body_bytes * 3 // 2:
+                raise BadRequest("the chunks of the body are too small for what is around them; send larger ones")
         except (_MalformedChunkedDataError, CometError) as error:
             self.refuse(error if isinstance(error, CometError) else BadRequest("the chunks of the body are malformed"))
 
     def _take_body(self, data: bytes) -> None:
         self._body_bytes += len(data)
+        self.site.limits.bodies.take(len(data), self._body_bytes)
         if self._body_bytes > self.site.largest_body:
             raise PayloadTooLarge(f"the body has more than {self.site.largest_body} bytes")
         self.requests[0].content.write(data)
-        since_start = self.site.clock.seconds() - self._body_since
-        allowed = self.site.config.body_timeout + self._body_bytes / BODY_RATE
-        self.site.expect(self, allowed - since_start)
+        now = self.site.clock.seconds()
+        # What comes quickly wins no more time than every body has: megabytes that came at once could be held for hours.
+        self._body_due = min(now + self.site.config.body_timeout, self._body_due + len(data) / BODY_RATE)
+        self.site.expect(self, self._body_due - now)
+
+    def _forget_body(self) -> None:
+        """The body is no longer in memory, or is about to be so."""
+        if self._body_bytes:
+            self.site.limits.bodies.give_back(self._body_bytes)
+            self._body_bytes = 0
+        self._body = None
 
     def _chunks_done(self, rest: bytes) -> None:
         check_trailers(self._body._trailerHeaders)
@@ -187,6 +232,7 @@ class Channel(HTTPChannel):
             for request in self.requests:
                 self.site.requests.answered(request, self.transport, "" if self._held is None else "poll")
         self._held = None
+        self._forget_body()
         self.requests.clear()
         if not self.persistent or self.site.leaving:
             self._broken = True
@@ -218,7 +264,7 @@ class Channel(HTTPChannel):
         """Answer a request that never became one, and close."""
         self.site.access.refused(error, "a request", peer_of(self.transport))
         self._broken = True
-        self._body = None
+        self._forget_body()
         self._buffer = b""
         self.requests.clear()
         send(self.transport, descriptor_of(self.transport), raw_problem(error))
@@ -275,10 +321,11 @@ class Channel(HTTPChannel):
 
     def hand_over(self) -> tuple[Any, bytes]:
         """Give up the transport, and return it and what was received behind the request. Whoever takes it calls
-        :func:`take_over`."""
+        :func:`~comet.sockets.take_over`, and tells the limits when it is disconnected."""
         self._networkProducer.unregisterProducer()
         self.site.expect_nothing(self)
         self.site.channels.discard(self)
+        self._forget_body()
         self.requests.clear()
         return self.transport, self._buffer
 
@@ -288,12 +335,6 @@ class Channel(HTTPChannel):
             self.transport.abortConnection()
         else:
             self.transport.pauseProducing()
-
-
-def take_over(transport: Any, protocol: Any) -> None:
-    """Make ``protocol`` the one that ``transport`` tells of bytes and of its end."""
-    # Wrappers (TLS, PROXY protocol) call it differently than plain transports.
-    setattr(transport, "wrappedProtocol" if hasattr(transport, "wrappedProtocol") else "protocol", protocol)
 
 
 assert not IHalfCloseableProtocol.implementedBy(Channel)  # a FIN from the client is its leaving

@@ -17,7 +17,6 @@ from typing import Any
 from msgspec import Struct
 from msgspec.json import Decoder, Encoder
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET
 
 from comet.audience import Interest
@@ -25,7 +24,7 @@ from comet.config import Config
 from comet.consumer import Consumer
 from comet.consumers import Consumers
 from comet.delivery import ONE_SHOT
-from comet.errors import CometError, ConsumerExists, NotFound, UnknownConsumer, shown
+from comet.errors import ConsumerExists, NotFound, UnknownConsumer, shown
 from comet.interfaces import Clock
 from comet.message import Position
 from comet.router import Router
@@ -33,11 +32,11 @@ from comet.stats.piecemeal import Piecemeal
 from comet.topics import Pattern, check_topic
 from comet.transports import Transport
 from comet.web.batch import decode
+from comet.web.handshake import wants_websocket
 from comet.web.holding import Holding, further_lines, name_of, query_of, text_of
 from comet.web.negotiate import Asked
 from comet.web.query import limit_of, parameters
-from comet.web.resources import Leaf
-from comet.web.websocket import wants_websocket
+from comet.web.resources import Leaf, refuse
 
 ACK = b"/ack"
 
@@ -69,6 +68,8 @@ class ConsumersResource(Leaf):
     def render_GET(self, request: Any) -> int:
         """Read, or list."""
         raw = name_of(request.path)
+        if not raw:
+            request.holder.grant.check_admin("see all consumers")
         work = self._read(request, text_of(raw, "the path")) if raw else self._list(request)
         return _done(request, Deferred.fromCoroutine(work))
 
@@ -82,13 +83,16 @@ class ConsumersResource(Leaf):
 
     def render_DELETE(self, request: Any) -> int:
         """Forget a consumer."""
-        consumer = self._consumers.found(text_of(name_of(request.path), "the path"))
+        name = text_of(name_of(request.path), "the path")
+        request.holder.grant.check_consumer(name)
+        consumer = self._consumers.found(name)
         _check_owner(consumer)
         return _done(request, Deferred.fromCoroutine(self._remove(request, consumer)))
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     async def _read(self, request: Any, name: str) -> None:
+        request.holder.grant.check_consumer(name)
         query = query_of(request.query)
         topics = query.pop("topic", [])
         await self._consumers.settled(name)
@@ -102,7 +106,8 @@ class ConsumersResource(Leaf):
             upgrade=b"upgrade" in request.head.known and wants_websocket(request),
         )
         transport, interest = self._holding.negotiated(asked, further_lines(request))
-        self._router.check_room()
+        request.holder.grant.check_subscribe(interest.key.patterns)
+        self._router.check_room(request.holder)
         if consumer is None:
             consumer = await self._consumers.create(name, interest.key.patterns, interest.since)
         _check_owner(consumer)
@@ -119,6 +124,7 @@ class ConsumersResource(Leaf):
     # -- acknowledging, forgetting ----------------------------------------------------------------------------------
 
     async def _ack(self, request: Any, name: str) -> None:
+        request.holder.grant.check_consumer(name)
         consumer = self._consumers.found(name)
         _check_owner(consumer)
         said = decode(_acknowledged, request.content.getvalue())
@@ -170,13 +176,6 @@ def _answer(request: Any, value: object) -> None:
 
 
 def _done(request: Any, work: Deferred[None]) -> int:
-    work.addErrback(_refuse, request)
+    work.addErrback(refuse, request)
     not_yet: int = NOT_DONE_YET
     return not_yet
-
-
-def _refuse(failure: Failure, request: Any) -> None:
-    if not failure.check(CometError):
-        request.processingFailed(failure)
-    elif request.channel is not None:
-        request.refuse(failure.value)

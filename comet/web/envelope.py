@@ -10,7 +10,7 @@ from comet.control import UNREADABLE, Bye, Control, Open
 from comet.errors import CometError, StoreFailed
 from comet.interfaces import Framing
 from comet.message import Page
-from comet.web.answers import PROBLEM, RETRY_AFTER, problem_document
+from comet.web.answers import PROBLEM, problem_document, refusal_lines
 
 _HELD = (
     b"Cache-Control: no-store, no-transform\r\n"
@@ -77,7 +77,7 @@ class Enveloped:
 
     def _refusal(self, error: CometError) -> bytes:
         status = HTTPStatus(error.status)
-        further = b"Retry-After: %b\r\n%b" % (RETRY_AFTER, self.further)
+        further = refusal_lines(error) + self.further
         return _whole(b"%d %b" % (status, status.phrase.encode()), PROBLEM, further, problem_document(error))
 
     def _response(self, body: bytes) -> bytes:

@@ -64,7 +64,7 @@ def parse_head(data: bytes) -> Head:
         elif name in _SINGLE:
             raise BadRequest(f"the header {shown(name.decode())} is there twice")
         else:
-            known[name] += b", " + value
+            known[name] += (b"; " if name == b"cookie" else b", ") + value  # RFC 9113, section 8.2.3
         if not value.isascii():
             _check_text(name, value)
     target, host = _target_and_host(target, known, minor)

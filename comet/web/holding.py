@@ -11,17 +11,20 @@ from comet.config import Config
 from comet.delivery import ONE_SHOT
 from comet.errors import BadRequest, shown
 from comet.router import Router
-from comet.sockets import bound
+from comet.sockets import bound, take_over
 from comet.transports import Transport
-from comet.web.channel import take_over
 from comet.web.envelope import Enveloped, stream_head
+from comet.web.handshake import accept_websocket
 from comet.web.negotiate import Asked, negotiate
-from comet.web.websocket import Acknowledge, accept_websocket
+from comet.web.websocket import Acknowledge
 from comet.web.writer import AnswerWriter, StreamWriter, make_writer
 
+# User payloads must not become a page of this origin that can do anything; the frame is for the one parent.
+_LIFELESS = b"Content-Security-Policy: default-src 'none'; img-src 'self' data:; sandbox\r\n"
 _FURTHER = {
-    # User payloads must not become a page of this origin that can do anything; the frame is for the one parent.
-    "iframe": b"Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; frame-ancestors %b\r\n",
+    "multipart": _LIFELESS,
+    "mixed": _LIFELESS,
+    "iframe": b"Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; frame-ancestors PARENT\r\n",
 }
 
 
@@ -62,24 +65,25 @@ class Holding:
 
     def _hold_stream(self, request: Any, transport: Transport, interest: Interest) -> Subscription:
         further = request.cross_origin_lines()
-        if transport.name in _FURTHER:
-            further += _FURTHER[transport.name] % (getattr(interest.key.framing, "origin", "").encode() or b"'self'")
-        self._router.check_room()
+        parent = getattr(interest.key.framing, "origin", "").encode() or b"'self'"
+        further += _FURTHER.get(transport.name, b"").replace(b"PARENT", parent)
+        self._router.check_room(request.holder)
         if request.channel.ahead:
             raise BadRequest("something was sent behind the request of a stream")
         site = request.channel.site
         held, _ = request.channel.hand_over()
         writer = make_writer(held, self._router, self._config)
+        writer.address = request.channel.address
         watched = site.requests.watched(request, writer, transport.name)
         head = stream_head(interest.key.framing.content_type, further)
         take_over(held, watched)
-        writer.subscription = subscription = self._router.subscribe(interest, writer, head)
+        writer.subscription = subscription = self._router.subscribe(interest, writer, head, request.holder)
         return subscription
 
     def _hold_answer(self, request: Any, interest: Interest) -> Subscription:
         writer = AnswerWriter(request.channel, self._router)
         request.channel.hold(writer)
-        writer.subscription = subscription = self._router.subscribe(interest, writer)
+        writer.subscription = subscription = self._router.subscribe(interest, writer, holder=request.holder)
         return subscription
 
 

@@ -18,10 +18,9 @@ from urllib.parse import unquote_to_bytes
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.json import Decoder, Encoder
 from twisted.internet.defer import Deferred, succeed
-from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET
 
-from comet.errors import BadHook, CometError, NotFound, shown
+from comet.errors import BadHook, NotFound, shown
 from comet.hooks.courier import State
 from comet.hooks.hooks import Hooks, Wanted
 from comet.interfaces import Clock
@@ -31,7 +30,7 @@ from comet.stats.piecemeal import Piecemeal
 from comet.topics import patterns_of
 from comet.web.batch import decode
 from comet.web.query import choice, limit_of, parameters
-from comet.web.resources import Leaf
+from comet.web.resources import Leaf, refuse
 
 STATES = tuple(state.value for state in State)
 
@@ -98,16 +97,9 @@ class HooksResource(Leaf):
 def _answer(request: Any, answer: Deferred[Any], status: HTTPStatus = HTTPStatus.OK) -> int:
     """Answer ``request`` with what ``answer`` fires with."""
     answer.addCallback(lambda value: request.answer(status, b"" if value is None else _encode(value)))
-    answer.addErrback(_refuse, request)
+    answer.addErrback(refuse, request)
     not_yet: int = NOT_DONE_YET
     return not_yet
-
-
-def _refuse(failure: Failure, request: Any) -> None:
-    if not failure.check(CometError):
-        request.processingFailed(failure)
-    elif request.channel is not None:
-        request.refuse(failure.value)
 
 
 def _wanted(ask: Ask, most: int) -> Wanted:

@@ -75,6 +75,11 @@ def pages(config: Config) -> dict[bytes, IResource]:
     return {**_static(), b"": File(console, _headers("/", ".html"))}
 
 
+def static_names() -> frozenset[bytes]:
+    """The first segments of the paths of the files that are the same for everyone."""
+    return frozenset(_static()) - {b""}
+
+
 @cache
 def _static() -> Mapping[bytes, IResource]:
     """All files, for every site of the process: nothing in them is of one site."""

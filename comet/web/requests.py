@@ -80,7 +80,7 @@ class Requests:
         if len(target) > LONGEST_TARGET:
             target = f"{target[:LONGEST_TARGET]}…"
         method = request.method.decode("latin-1")
-        return Asked(method, target, peer_of(connection), request.began or 0.0)
+        return Asked(method, target, request.client_address or peer_of(connection), request.began or 0.0)
 
     def _tell(self, asked: Asked, status: int, further: dict[str, object]) -> None:
         known = {name: value for name, value in further.items() if value}

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 
-from comet.errors import MethodNotAllowed, NotFound, shown
+from comet.errors import CometError, MethodNotAllowed, NotFound, shown
+
+
+def refuse(failure: Failure, request: Any) -> None:
+    """Answer ``request``, for which something was waited for, with what refuses it."""
+    if not failure.check(CometError):
+        request.processingFailed(failure)
+    elif request.channel is not None:
+        request.refuse(failure.value)
 
 
 class Leaf(Resource):

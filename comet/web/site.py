@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -16,9 +16,12 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from comet.access.access import Access
+from comet.access.grant import Grant
 from comet.config import Config
 from comet.consumers import Consumers
-from comet.errors import CometError, HostRefused, Internal, OriginRefused, shown
+from comet.errors import CometError, Internal
+from comet.holder import LOCAL, Holder
 from comet.hooks.hooks import Hooks
 from comet.interfaces import Clock
 from comet.logs.access import AccessLog
@@ -27,21 +30,21 @@ from comet.router import Router
 from comet.stats.figures import Figures
 from comet.stats.reporting import Reporter
 from comet.stats.standing import Standing
-from comet.web.answers import JSON, PROBLEM, RETRY_AFTER, problem_document
+from comet.web.answers import FOR_NOW, JSON, PROBLEM, problem_document, refusal_lines
 from comet.web.api import introspection
 from comet.web.channel import Channel
 from comet.web.consumers import ConsumersResource
+from comet.web.gate import Gate
 from comet.web.head import Head
 from comet.web.hooks import HooksResource
-from comet.web.pages import PUBLIC, pages
+from comet.web.pages import pages
 from comet.web.requests import Requests
-from comet.web.resources import Branch
+from comet.web.resources import Branch, refuse
+from comet.web.revocations import RevocationsResource
 from comet.web.streams import Streams
 from comet.web.topics import Topics
 from comet.web.writer import descriptor_of, send
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-_LOOPBACK_ADDRESSES = ("127.", "::1", "::ffff:127.")
 SWEEP = 1.0
 
 NEW_SHARE = 0.5
@@ -63,6 +66,10 @@ class CometRequest(Request):
     query = b""
     origin = b""
     """The other origin whose page asks, if it is an allowed one."""
+    holder = LOCAL
+    """On whose behalf it is made."""
+    client_address = ""
+    """The address of its client, if that is not the one that has connected."""
     began: float | None = None
     refusal = ""
     """For the access log: when all of it was here, if all requests are logged, and the code of its refusal."""
@@ -100,10 +107,24 @@ class CometRequest(Request):
         self.prepath = []
         self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
         try:
-            self.origin = self.site.gate(self)
+            self.origin = self.site.gate.origin(self)
             if self.origin and self.method == b"OPTIONS":
                 self.answer(HTTPStatus.NO_CONTENT, b"", _PREFLIGHT)
+                return
+            holder = self.site.gate.holder(self)
+        except CometError as error:
+            self.refuse(error)
+        else:
+            if isinstance(holder, Holder):
+                self._admit(holder)
             else:
+                holder.addCallbacks(self._admit, refuse, errbackArgs=(self,))
+
+    def _admit(self, holder: Holder) -> None:
+        """Answer on behalf of ``holder``, if the client is still there."""
+        self.holder = holder
+        try:
+            if self.channel is not None:
                 self.render(self.site.getResourceFor(self))
         except CometError as error:
             self.refuse(error)
@@ -123,7 +144,10 @@ class CometRequest(Request):
         """The header lines that let the page of another origin read the answer; none if it is of this one."""
         if not self.origin:
             return b""
-        return b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n" % self.origin
+        return (
+            b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n"
+            % self.origin
+        )
 
     def answer(self, status: HTTPStatus, body: bytes, further: bytes = b"", kind: bytes = JSON) -> None:
         """Answer past the machinery of twisted.web, which takes as long as publishing does. ``further`` are whole
@@ -135,11 +159,12 @@ class CometRequest(Request):
         close = b"" if channel.persistent else b"Connection: close\r\n"
         # Only a 204 is without a body, and must not say how long it is (RFC 9110, section 8.6).
         about = b"Content-Type: %b\r\nContent-Length: %d\r\n" % (kind, len(body)) if body else b""
-        response = b"HTTP/1.1 %d %b\r\nDate: %b\r\n%bCache-Control: no-store\r\n%b%b%b\r\n%b" % (
+        response = b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b%b%b%b%b\r\n%b" % (
             status,
             status.phrase.encode(),
             self.site.date(),
             about,
+            FOR_NOW,
             self.cross_origin_lines(),
             further,
             close,
@@ -157,8 +182,7 @@ class CometRequest(Request):
         for name in (b"Allow", b"Upgrade", b"Sec-WebSocket-Version"):
             for value in self.responseHeaders.getRawHeaders(name, ()):
                 further += b"%b: %b\r\n" % (name, value)
-        if error.retry:
-            further += b"Retry-After: %b\r\n" % RETRY_AFTER
+        further += refusal_lines(error)
         self.answer(HTTPStatus(error.status), problem_document(error), further, PROBLEM)
 
     def processingFailed(self, reason: Failure) -> Failure:
@@ -179,10 +203,12 @@ class CometSite(Site):
     protocol = Channel
     noisy = False
 
-    def __init__(self, tree: IResource, config: Config, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, tree: IResource, gate: Gate, config: Config, metrics: Metrics, clock: Clock) -> None:
         super().__init__(tree, requestFactory=CometRequest, reactor=clock, parsePOSTFormSubmission=False)
         self.metrics = metrics
         self.clock = clock
+        self.gate = gate
+        self.limits = gate.limits
         self.access = AccessLog(config, metrics, clock)
         self.requests = Requests(self.access, clock)
         self.parts: list[Topics | ConsumersResource] = []
@@ -199,9 +225,9 @@ class CometSite(Site):
     def configure(self, config: Config) -> None:
         """See :class:`~comet.reloading.Part`."""
         self.config = config
+        self.proxies = config.proxy
         self.largest_body = max(config.max_payload, config.max_body)
-        self._hosts = frozenset(host.encode() for host in (*LOOPBACK, *config.host))
-        self._origins = frozenset(origin.encode() for origin in config.origin)
+        self.gate.configure(config)
         self.access.configure(config)
         for part in self.parts:
             part.configure(config)
@@ -262,32 +288,6 @@ class CometSite(Site):
         """Undo ``expect``."""
         self._deadlines.pop(channel, None)
 
-    def gate(self, request: CometRequest) -> bytes:
-        """Refuse a request that should not be made here; return the other origin whose page makes it, if one does.
-
-        Whoever owns a name can have it resolve to 127.0.0.1 and so make a browser talk to this daemon (DNS rebinding):
-        on the loopback, only the names of the loopback and the listed ones are answered to.
-        """
-        head = request.head
-        # Only HTTP/1.0 may go without a Host, which no browser does.
-        if (
-            head.host
-            and head.host not in self._hosts
-            and getattr(request.host, "host", "").startswith(_LOOPBACK_ADDRESSES)
-        ):
-            raise HostRefused(
-                f"this daemon does not answer to {shown(head.host)}; the operator can name it with --host"
-            )
-        origin = head.known.get(b"origin")
-        if origin is None or (request.path in PUBLIC and request.method in (b"GET", b"HEAD")):
-            return b""
-        if origin in self._origins:
-            return origin
-        scheme, _, host = origin.partition(b"://")
-        if scheme not in (b"http", b"https") or host != head.known.get(b"host"):
-            raise OriginRefused(f"pages of {shown(origin)} may not ask; the operator can list it with --origin")
-        return b""
-
     def _sweep(self) -> None:
         now = self.clock.seconds()
         for channel in [channel for channel, deadline in self._deadlines.items() if deadline <= now]:
@@ -295,7 +295,12 @@ class CometSite(Site):
             channel.overdue()
 
 
-def make_site(router: Router, consumers: Consumers, hooks: Hooks, clock: Clock) -> CometSite:
+def _revoke(router: Router, access: Access, covers: Callable[[Grant], bool]) -> int:
+    access.revoked()
+    return router.tenures.revoke(router.streams.values(), covers)
+
+
+def make_site(router: Router, consumers: Consumers, hooks: Hooks, access: Access, clock: Clock) -> CometSite:
     """Return the factory of the HTTP face."""
     config = router.config
     figures = Figures(router, clock)
@@ -306,11 +311,13 @@ def make_site(router: Router, consumers: Consumers, hooks: Hooks, clock: Clock) 
         b"topics": topics,
         b"consumers": reading,
         b"hooks": HooksResource(hooks, router, clock),
-        b"streams": Streams(router),
+        b"streams": Streams(router, access),
+        b"revocations": RevocationsResource(access.revocations, lambda covers: _revoke(router, access, covers)),
         **introspection(router, figures, standing, clock),
         **pages(config),
     }
-    site = CometSite(Branch(children), config, router.metrics, clock)
+    gate = Gate(config, access, router.limits)
+    site = CometSite(Branch(children), gate, config, router.metrics, clock)
     site.parts += [topics, reading]
     router.each_second += [
         figures.each_second,

@@ -9,21 +9,21 @@ from typing import Any, NamedTuple
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET
 
 from comet.audience import Interest
 from comet.config import Config
 from comet.drafts import draft, topic_of
-from comet.errors import BadPattern, BadRequest, CometError, shown
+from comet.errors import BadPattern, BadRequest, shown
+from comet.holder import LOCAL
 from comet.message import Draft, Position
 from comet.router import Router
 from comet.transports import Transport
 from comet.web.batch import read_batch
+from comet.web.handshake import wants_websocket
 from comet.web.holding import Holding, further_lines, name_of, query_of, text_of
 from comet.web.negotiate import Asked
-from comet.web.resources import Leaf
-from comet.web.websocket import wants_websocket
+from comet.web.resources import Leaf, refuse
 
 REMEMBERED = 256
 """Requests whose negotiation is remembered; each can be as large as ``max-head``."""
@@ -69,6 +69,7 @@ class Topics(Leaf):
             b"upgrade" in known and wants_websocket(request),
         )
         transport, interest = self._negotiated(asked, further_lines(request))
+        request.holder.grant.check_subscribe(interest.key.patterns)
         self._holding.hold(request, transport, interest)
         return NOT_DONE_YET
 
@@ -85,13 +86,21 @@ class Topics(Leaf):
         upcoming = self._router.log.next_offset
         published: Deferred[Any]
         if name:
-            published = self._router.publish([self._draft(request, name, body, content_type)])
+            published = self._publish(request, [self._draft(request, name, body, content_type)])
             published.addCallback(lambda offsets: self._published(request, offsets[0], upcoming))
         else:
-            published = self._router.publish(read_batch(body, content_type, self._config.max_payload))
+            published = self._publish(request, read_batch(body, content_type, self._config.max_payload))
             published.addCallback(lambda offsets: self._published_batch(request, offsets))
-        published.addErrback(_refuse, request)
+        published.addErrback(refuse, request)
         return NOT_DONE_YET
+
+    def _publish(self, request: Any, drafts: Sequence[Draft]) -> Deferred[Sequence[int]]:
+        holder = request.holder
+        if holder is not LOCAL:
+            for each in drafts:
+                holder.grant.check_publish(each.topic)
+            self._router.limits.publish(holder.who, len(drafts))
+        return self._router.publish(drafts)
 
     def _draft(self, request: Any, name: bytes, body: bytes, content_type: str) -> Draft:
         if request.query:
@@ -127,10 +136,3 @@ def _pattern(name: bytes) -> str:
         return name.decode()
     except UnicodeDecodeError:
         raise BadPattern(f"{shown(name)} is not a pattern: it is not UTF-8") from None
-
-
-def _refuse(failure: Failure, request: Any) -> None:
-    if not failure.check(CometError):
-        request.processingFailed(failure)
-    elif request.channel is not None:
-        request.refuse(failure.value)

@@ -1,4 +1,4 @@
-"""WebSocket (RFC 6455): the handshake, and what a client may say on its stream, on wsproto's frames.
+"""WebSocket (RFC 6455): what a client may say on its stream, on wsproto's frames. The handshake is in ``handshake``.
 
 What the daemon writes is the framing ``text``, as on any stream. A client sends text messages, each a JSON object::
 
@@ -6,9 +6,10 @@ What the daemon writes is the framing ``text``, as on any stream. A client sends
     {"unsubscribe":["auction/6"]}                        the same
     {"publish":"auction/7","data":{"bid":120},"ref":1}   answered by {"comet":"ok","ref":1,"id":"5f0c1a2b-1042"}
     {"ack":"5f0c1a2b-1042","ref":2}                      of a consumer: answered by {"comet":"ok","ref":2,"id":…}
+    {"token":"eyJhbGciOi…","ref":3}                      a new token for the stream: answered by {"comet":"ok","ref":3}
 
 What is refused is answered by ``{"comet":"error","ref":1,"code":"bad_topic","detail":"…"}`` and the stream goes on;
-only what breaks the protocol ends it. The subprotocol ``comet.v1`` is answered if it is offered; no extension is.
+only what breaks the protocol ends it.
 
 The traps: a client that sends and does not read would fill the memory with answers, so nothing of it is read while
 something waits to be sent to it, or while many of its publishes are on their way to the store; its frames are taken a
@@ -18,8 +19,6 @@ sends resets the connection, which loses the close frame that says why.
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
 from collections.abc import Callable
 from enum import Enum
 from functools import lru_cache
@@ -31,20 +30,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol, Opcode, ParseFailed
-from wsproto.utilities import generate_accept_token
 
-from comet.audience import Interest, Subscription
-from comet.config import Config
-from comet.errors import BadJSON, BadRequest, CometError, Internal, UpgradeRequired, shown
+from comet.errors import BadJSON, BadRequest, CometError, Internal, TooManyBodies
 from comet.framing.text import text_frame
 from comet.message import Position
-from comet.router import Router
 from comet.web.batch import Content, decode, draft_of
-from comet.web.channel import take_over
-from comet.web.streams import Change, apply_change
-from comet.web.writer import BufferedWriter, DirectWriter, make_writer
-
-SUBPROTOCOL = b"comet.v1"
+from comet.web.streams import Change, apply_change, renew
+from comet.web.writer import BufferedWriter, DirectWriter
 
 FRAMES = 64
 """Frames of one client that are taken in one turn of the reactor."""
@@ -56,9 +48,6 @@ LINGER = 5.0
 """Seconds that a client has to take the close frame and to leave."""
 
 LONGEST_REF = 128
-
-GOING_AWAY = b"\x88\x02\x03\xe9"
-"""The close frame with 1001, made once for all."""
 
 _encode = Encoder().encode
 
@@ -72,6 +61,7 @@ class Addressed(Struct, kw_only=True):
 
     publish: Raw | UnsetType = UNSET
     ack: str | UnsetType = UNSET
+    token: str | UnsetType = UNSET
     ref: str | int | UnsetType = UNSET
 
 
@@ -101,82 +91,10 @@ class State(Enum):
     CLOSED = "closed"
 
 
-# -- the handshake (section 4.2) --------------------------------------------------------------------------------------
-
-
-def wants_websocket(request: Any) -> bool:
-    """Whether ``request`` asks for a WebSocket, however well."""
-    return b"websocket" in _listed(request, b"upgrade")
-
-
-def accept_websocket(
-    request: Any, router: Router, config: Config, interest: Interest, acknowledge: Acknowledge | None = None
-) -> Subscription:
-    """Subscribe ``interest`` on a WebSocket, or raise a :exc:`~comet.errors.CometError` that the answer can tell."""
-    accept = _accept_token(request)
-    protocol = b""
-    if SUBPROTOCOL in _listed(request, b"sec-websocket-protocol"):
-        protocol = b"Sec-WebSocket-Protocol: %b\r\n" % SUBPROTOCOL
-    head = (
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, protocol)
-    )
-    router.check_room()
-    site = request.channel.site
-    transport, ahead = request.channel.hand_over()
-    writer = make_writer(transport, router, config)
-    watched = site.requests.watched(request, writer, "websocket", 101)
-    writer.received = Session(writer, site, acknowledge).received
-    writer.farewell = GOING_AWAY
-    take_over(transport, watched)
-    writer.subscription = subscription = router.subscribe(interest, writer, head)
-    if ahead:
-        writer.dataReceived(ahead)
-    return subscription
-
-
-def _accept_token(request: Any) -> bytes:
-    if not wants_websocket(request) or b"upgrade" not in _listed(request, b"connection"):
-        raise _upgrade_required(request, "a WebSocket is asked for with 'Upgrade: websocket' and 'Connection: Upgrade'")
-    if request.head.version != b"HTTP/1.1":
-        raise _upgrade_required(request, "a WebSocket is asked for in HTTP/1.1")
-    version = request.getHeader(b"sec-websocket-version")
-    if version != b"13":
-        raise _upgrade_required(
-            request, f"Sec-WebSocket-Version={shown(version or b'')}: the version spoken here is 13"
-        )
-    keys = request.requestHeaders.getRawHeaders(b"sec-websocket-key", ())
-    if len(keys) != 1 or not _is_key(keys[0]):
-        raise BadRequest("Sec-WebSocket-Key is to be there once: 16 bytes in base64")
-    return generate_accept_token(keys[0])
-
-
-def _is_key(key: bytes) -> bool:
-    try:
-        return len(key) == 24 and len(b64decode(key, validate=True)) == 16
-    except binascii.Error:
-        return False
-
-
-def _upgrade_required(request: Any, detail: str) -> UpgradeRequired:
-    request.setHeader(b"upgrade", b"websocket")  # RFC 9110, section 15.5.22
-    request.setHeader(b"sec-websocket-version", b"13")
-    return UpgradeRequired(detail)
-
-
-def _listed(request: Any, name: bytes) -> list[bytes]:
-    """The elements, in lower case, of a header that is a list."""
-    values = request.requestHeaders.getRawHeaders(name, ())
-    return [element.strip().lower() for value in values for element in value.split(b",")]
-
-
-# -- the session ------------------------------------------------------------------------------------------------------
-
-
 class Session:
     """What one client says, and the answers. The parser is made when the first bytes come: most clients only listen."""
 
-    __slots__ = ("_acknowledge", "_frames", "_message", "_outstanding", "_site", "_state", "_writer")
+    __slots__ = ("_acknowledge", "_frames", "_message", "_outstanding", "_ping", "_site", "_state", "_writer")
     _log = Logger()
 
     def __init__(self, writer: DirectWriter | BufferedWriter, site: Any, acknowledge: Acknowledge | None) -> None:
@@ -186,10 +104,14 @@ class Session:
         self._frames: FrameProtocol | None = None
         self._message: bytearray | None = None
         self._outstanding = 0
+        self._ping: bytes | None = None
         self._state = State.READING
 
     def received(self, data: bytes) -> None:
-        """Take ``data``, which the client has sent."""
+        """Take ``data``, which the client has sent; nothing if it has gone."""
+        if not data:
+            self._forget()
+            return
         subscription = self._writer.subscription
         if self._state is State.CLOSED or subscription is None or subscription.audience is None:
             return
@@ -200,8 +122,10 @@ class Session:
             self._read()
 
     def overdue(self) -> None:
-        """The client was given its time to leave."""
-        if self._writer.received is not None:  # else it has left
+        """The client was given its time, for a message or to leave."""
+        if self._state is not State.CLOSED:
+            self._close(CloseReason.POLICY_VIOLATION, "a message did not arrive in time (body-timeout)")
+        elif self._writer.received is not None:  # else it has left
             self._writer.abort()
 
     # -- reading, and when to pause it ------------------------------------------------------------------------------
@@ -217,10 +141,13 @@ class Session:
                 if self._state is State.CLOSED:
                     return
                 if taken == FRAMES or self._must_wait():
+                    self._pong()
                     self._wait()
                     return
         except ParseFailed as error:
             self._close(error.code, str(error))
+        else:
+            self._pong()
 
     def _must_wait(self) -> bool:
         subscription = self._writer.subscription
@@ -251,31 +178,61 @@ class Session:
             self._collect(frame.payload.encode(), frame.message_finished)
         elif frame.opcode is Opcode.PING:
             assert isinstance(frame.payload, bytes)
-            self._answer(b"\x8a%c%b" % (len(frame.payload), frame.payload))
+            self._ping = frame.payload
         elif frame.opcode is Opcode.BINARY:
             self._close(CloseReason.UNSUPPORTED_DATA, "messages are JSON in text frames; bytes travel as data64")
         elif frame.opcode is Opcode.CLOSE:
             assert isinstance(frame.payload, tuple)
             self._close(frame.payload[0], "")
 
+    def _pong(self) -> None:
+        """Answer the newest of the pings that have come together, which is enough (RFC 6455, section 5.5.3): a client
+        that sends thousands does not have thousands sent."""
+        if self._ping is not None:
+            self._answer(b"\x8a%c%b" % (len(self._ping), self._ping))
+            self._ping = None
+
     def _collect(self, piece: bytes, finished: bool) -> None:
         """Add ``piece`` to the message that is under way, and obey it once it is whole."""
         largest = 2 * self._writer.router.config.max_payload + 65_536  # base64 or escapes, patterns, white space
         message = self._message or bytearray()
-        message += piece
-        self._message = message
-        if len(message) > largest:
+        if len(message) + len(piece) > largest:
             self._close(CloseReason.MESSAGE_TOO_BIG, f"a message has at most {largest} bytes")
-        elif finished:
-            self._message = None
+            return
+        if finished:
+            self._forget()
+        message += piece
+        if finished:
             self._obey(bytes(message))
+        else:
+            self._keep(message, len(piece))
+
+    def _keep(self, message: bytearray, count: int) -> None:
+        """Keep what is there of a message, of which ``count`` bytes are new: it has the time and the room of a body."""
+        if self._message is None:
+            self._site.expect(self, self._site.config.body_timeout)
+        self._message = message
+        try:
+            self._site.limits.bodies.take(count, len(message))
+        except TooManyBodies as error:
+            self._close(CloseReason.TRY_AGAIN_LATER, error.detail)
+
+    def _forget(self) -> None:
+        """What there is of a message is not kept any longer."""
+        if self._message is not None:
+            self._site.limits.bodies.give_back(len(self._message))
+            self._site.expect_nothing(self)
+            self._message = None
 
     def _obey(self, message: bytes) -> None:
         ref: str | int | UnsetType = UNSET
         try:
             addressed = decode(_addressed, message)
             ref = _checked_ref(addressed.ref)
-            if addressed.ack is not UNSET:
+            self._count()
+            if addressed.token is not UNSET:
+                self._renew(addressed.token, ref)
+            elif addressed.ack is not UNSET:
                 self._ack(addressed.ack, ref)
             elif addressed.publish is UNSET:
                 assert self._writer.subscription is not None
@@ -285,9 +242,16 @@ class Session:
         except CometError as error:
             self._refuse(error, ref)
 
+    def _count(self) -> None:
+        assert self._writer.subscription is not None
+        self._writer.router.limits.request(self._writer.subscription.who)
+
     def _publish(self, message: Publish, ref: str | int | UnsetType) -> None:
-        router = self._writer.router
+        router, subscription = self._writer.router, self._writer.subscription
+        assert subscription is not None
         draft = draft_of(message.publish, message, router.config.max_payload)
+        subscription.grant.check_publish(draft.topic)
+        router.limits.publish(subscription.who, 1)
         published = router.publish([draft])
         self._await(published.addCallback(lambda offsets: Position(router.epoch, offsets[0])), ref)
 
@@ -297,15 +261,20 @@ class Session:
         position = Position.parse(text)
         self._await(self._acknowledge(position).addCallback(lambda _: position), ref)
 
+    def _renew(self, token: str, ref: str | int | UnsetType) -> None:
+        assert self._writer.subscription is not None
+        renewed = renew(self._site.gate.access, self._writer.router, self._writer.subscription, token)
+        self._await(renewed.addCallback(lambda _: UNSET), ref)
+
     def _await(self, done: Deferred[Any], ref: str | int | UnsetType) -> None:
         self._outstanding += 1
         done.addBoth(self._done, ref)
         done.addErrback(lambda failure: self._log.failure("answering a client failed", failure=failure))
 
-    def _done(self, result: Position | Failure, ref: str | int | UnsetType) -> None:
+    def _done(self, result: Position | UnsetType | Failure, ref: str | int | UnsetType) -> None:
         self._outstanding -= 1
         if not isinstance(result, Failure):
-            self._say({"comet": "ok", "ref": ref, "id": str(result)})
+            self._say({"comet": "ok", "ref": ref, "id": result if result is UNSET else str(result)})
         elif isinstance(result.value, CometError):
             self._refuse(result.value, ref)
         else:
@@ -329,7 +298,8 @@ class Session:
     def _close(self, code: int, reason: str) -> None:
         """End the stream from either side: say ``code``, and have the client leave in a while."""
         self._state = State.CLOSED
-        self._frames = self._message = None
+        self._frames = None
+        self._forget()
         writer = self._writer
         writer.farewell = b""
         writer.when_drained = None

@@ -71,12 +71,14 @@ def make_writer(transport: Any, router: Router, config: Config) -> DirectWriter 
 class StreamWriter:
     """What the writers of a held stream share: they are the transport's protocol.
 
-    A transport whose client may speak sets ``received``, which is given its bytes; ``when_drained``, which is called
-    once what was written is sent; and ``farewell``, which is written when the daemon ends the stream.
+    A transport whose client may speak sets ``received``, which is given its bytes, and none when it has gone;
+    ``when_drained``, which is called once what was written is sent; and ``farewell``, which is written when the daemon
+    ends the stream.
     """
 
     __slots__ = (
         "_ending",
+        "address",
         "descriptor",
         "farewell",
         "received",
@@ -90,6 +92,7 @@ class StreamWriter:
         self.transport = transport
         self.router = router
         self.descriptor = -1
+        self.address = ""
         self.subscription: Subscription | None = None
         self.received: Callable[[bytes], None] | None = None
         self.when_drained: Callable[[], None] | None = None
@@ -108,6 +111,9 @@ class StreamWriter:
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002
         self.router.metrics.http_connections -= 1
+        self.router.limits.disconnected(self.address)
+        if self.received is not None:
+            self.received(b"")
         self.received = self.when_drained = None
         if self.subscription is not None:
             self.router.gone(self.subscription)
@@ -182,7 +188,8 @@ class DirectWriter(StreamWriter):
         except BlockingIOError:
             sent = 0
         except OSError:
-            return False  # broken: the reactor is about to say so
+            self.wait()  # broken: the reactor says so, but only of what it watches, and perhaps nobody reads
+            return False
         if sent == len(rest):
             return True
         self._rest = rest[sent:]

@@ -5,11 +5,15 @@
 #
 # Without pipe_timeout, polls that ask to be held for the full 60 s are cut. The daemon runs as
 #
-#   twistd -n comet --host push.example.org
+#   twistd -n comet --host push.example.org --proxy 127.0.0.1 --key /etc/comet/key
+#
+# Varnish cannot choose the address that it connects from: so programs of this machine need a token, too, or a UNIX socket
+# of their own, by a second --http and --tcp.
 #
 # Yours to change:
 #   push.example.org              the name that browsers know
-#   "10.0.0.0"/8                  who may see the daemon's figures
+#   "10.0.0.0"/8                  from where an administrator may see the daemon's figures
+#   /etc/comet/key                the key that tokens are signed with: comet token --new-key /etc/comet/key
 #   "7080"                        the port where Comet listens
 
 vcl 4.1;
@@ -31,7 +35,7 @@ sub vcl_recv {
         if (req.method == "GET" && req.url ~ "^/topics[/?]") {
             return (pipe);
         }
-        # Of the rest, what clients need is for everybody. Topics and addresses of clients are not.
+        # Of the rest, what clients need is for everybody. All else wants an administrator's token besides.
         if (req.url !~ "^/(topics|streams|healthz|readyz)([/?]|$)" && client.ip !~ own) {
             return (synth(403));
         }

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import ROOT, Daemon
+from tests.daemons import ROOT, Daemon, running
 from tests.e2e.held import asked_json, publish
 from tests.e2e.tools import redis_cli
 from tests.e2e.waiting import until
+from tests.minting import SECRET, minted
 
 EXAMPLES = ROOT / "examples/back-ends"
 
@@ -43,11 +44,11 @@ class Program:
 
 
 @contextmanager
-def program(daemon: Daemon, place: Path, name: str, *arguments: str) -> Iterator[Program]:
-    """Run an example; in the end it is killed."""
+def program(daemon: Daemon, place: Path, name: str, *arguments: str, token: str = "") -> Iterator[Program]:
+    """Run an example, which AUTHs with ``token`` if there is one; in the end it is killed."""
     interpreter = sys.executable if name.endswith(".py") else "node"
     out = place / "written"
-    environment = {**os.environ, "COMET_TCP": f"redis://{daemon.tcp}"}
+    environment = {**os.environ, "COMET_TCP": f"redis://:{token}@{daemon.tcp}" if token else f"redis://{daemon.tcp}"}
     with out.open("wb") as file:
         process = subprocess.Popen([interpreter, name, *arguments], cwd=place, stdout=file, env=environment)
         try:
@@ -92,6 +93,23 @@ def test_listen(daemon: Daemon, place: Path, topic: str) -> None:
         heard = ("PUBLISH", f"{topic}/x", "hello")
         until(lambda: redis_cli(daemon.tcp, *heard).out == "1\n", "it has subscribed")
         running.until(f"{topic}/x hello")
+
+
+@pytest.mark.parametrize("name", ["follow.py", "follow.mjs", "work.py", "work.mjs", "listen.py"])
+def test_with_a_token(place: Path, tmp_path: Path, name: str) -> None:
+    """The password in their URL is a token, and that is all they need where one is asked for."""
+    key = tmp_path / "comet.key"
+    key.write_text(SECRET)
+    allowed = {"publish": ["news"], "subscribe": ["news"], "consumers": ["mine"]}
+    token = minted(sub="back-end", comet=allowed)
+    arguments = {"follow": ("news", "place"), "work": ("news", "mine"), "listen": ("news",)}[name.partition(".")[0]]
+    said = ("--no-auth-warning", "--pass", token, "PUBLISH", "news", "hello")
+    with (
+        running("--local", "anonymous", "--key", str(key)) as daemon,
+        program(daemon, place, name, *arguments, token=token) as example,
+    ):
+        until(lambda: redis_cli(daemon.tcp, *said).out == "1\n" or name != "listen.py", "it listens")
+        example.until("news hello" if name == "listen.py" else "hello")
 
 
 def positions(daemon: Daemon, topic: str) -> list[str]:

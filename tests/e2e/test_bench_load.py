@@ -137,7 +137,10 @@ class Meddler:
     def _serve(self, client: socket.socket) -> None:
         host, _, port = self._target.rpartition(":")
         with client, socket.create_connection((host, int(port))) as server, server.makefile("rb") as lines:
-            server.sendall(client.recv(65_536).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            request = client.recv(65_536)
+            if b" HTTP/1.1\r\n" in request:  # in HTTP/1.0 it ends anyway, and who says so is a proxy
+                request = request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+            server.sendall(request)
             try:
                 for line in lines:
                     client.sendall(self._meddle(line))

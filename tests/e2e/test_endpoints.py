@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import ssl
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from websockets.sync.client import connect, unix_connect
 
 from tests.daemons import Daemon, running
 from tests.e2e.held import Held, connected, publish, secured, streams, subscribe
-from tests.e2e.tools import COMET, CURL, begun, run
+from tests.e2e.tools import COMET, CURL, begun, run, split
 from tests.recipes.certificate import written
 
 TRANSPORTS = ("poll", "stream", "sse", "iframe", "multipart", "mixed", "websocket")
@@ -117,11 +118,13 @@ def test_tls_offers_http_1(certificate: Path, kind: str) -> None:
 
 def test_behind_haproxy() -> None:
     """Behind a proxy that speaks the PROXY protocol, streams work, and have the address of the client itself."""
-    with running("--http", "haproxy:tcp:0:interface=127.0.0.1") as daemon:
+    options = ("--proxy", "127.0.0.2", "--anonymous", "subscribe:**")
+    with running("--http", "haproxy:tcp:0:interface=127.0.0.1", *options) as daemon:
         direct, proxied = consoles(daemon)
         for transport in TRANSPORTS:
             publish(direct, transport, "one")
-            with Held(connected(proxied)) as held:
+            host, port = split(proxied)
+            with Held(socket.create_connection((host, int(port)), 10, ("127.0.0.2", 0))) as held:
                 held.socket.sendall(b"PROXY TCP4 192.0.2.7 198.51.100.1 51000 80\r\n")
                 held.ask(f"/topics/{transport}?transport={transport}&since=first", transport).until_messages(1)
                 if transport != "poll":

@@ -18,8 +18,9 @@ from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from zope.interface import implementer
 
+from comet.exchange.requester import LARGEST
 from comet.hooks.answers import Answer, PostFailed, Terms
-from comet.hooks.posting import LARGEST, Poster
+from comet.hooks.posting import Poster
 from tests.receivers import Act, receiving, reply
 from tests.recipes.certificate import written
 

@@ -52,7 +52,7 @@ def test_json_lines() -> None:
     with begun(*command, errors=subprocess.STDOUT) as program:
         http = address(program, "console", "http://")
         tcp = address(program, "publish", "--server ")
-        target = f"/topics/a?token=s3cret&x={ESCAPES.replace(chr(27), '%1b')}"
+        target = f"/topics/a?access_token=s3cret&x={ESCAPES.replace(chr(27), '%1b')}"
         assert asked(http, "GET", target.replace("\x07", "%07").replace("\x9b", "%9b"))[0] == 400
         with connected(http) as connection:
             connection.sendall(f"GET /{ESCAPES} HTTP/1.1\r\nAuthorization : Bearer s3cret\r\n\r\n".encode("latin-1"))
@@ -79,13 +79,13 @@ def test_json_lines() -> None:
 def test_human_lines() -> None:
     """Time and text, twistd's own lines among them; its chatter is left out."""
     with running() as daemon:
-        assert asked(daemon.http, "GET", "/nowhere?token=s3cret")[0] == 404
+        assert asked(daemon.http, "GET", "/nowhere?token=s3cret")[0] == 401
         assert daemon.end() == 0
         until(lambda: "Server Shut Down" in daemon.log[-1], "the last line")
         log = daemon.log
     assert re.fullmatch(rf"{STAMP} twistd \S+ \(.*\) starting up\.\n", log[0])
     assert all(re.match(rf"{STAMP} ", line) for line in log)
-    refused = rf"{STAMP} refused GET /nowhere\?token=\*\*\* of 127\.0\.0\.1:\d+: not_found: .*\n"
+    refused = rf"{STAMP} refused GET /nowhere\?token=\*\*\* of 127\.0\.0\.1:\d+: bad_token: .*\n"
     assert len([line for line in log if re.fullmatch(refused, line)]) == 1
     assert "starting on" not in "".join(log)
     assert "Starting factory" not in "".join(log)

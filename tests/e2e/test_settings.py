@@ -47,7 +47,8 @@ def test_reload(file: Path) -> None:
     """SIGHUP brings a new silence, retention, payload, origin and host to a daemon that goes on with its streams."""
     file.write_text("silence = '1h'\nretain-messages = 50\nmax-payload = 100\n")
     changed = "silence = 1\nretain-messages = 5\nmax-payload = 200\n"
-    changed += "origin = ['https://a.example']\nhost = ['b.example']\n"
+    # With another name the daemon has a proxy; which, it has to know, or nobody is of this machine any more.
+    changed += "origin = ['https://a.example']\nhost = ['b.example']\nproxy = ['127.0.0.2']\n"
     large = b"x" * 150
     command = b"*3\r\n$7\r\nPUBLISH\r\n$1\r\nb\r\n$150\r\n%b\r\n" % large
     with running("--config", str(file)) as daemon, connected(daemon.tcp) as publisher:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+
+import jwt
 
 from tests.daemons import Daemon, running
 from tests.recipes.clients import Client
@@ -22,7 +24,12 @@ HTTP_2 = "h2"
 SILENCE = 0.5
 """Seconds between the heartbeats of the daemons in these tests."""
 
-_PORT = {"7080": "UPSTREAM_PORT"}
+_SECRET = "a secret of these tests, which is long enough"
+ANYBODY = ("--anonymous", "publish:**", "--anonymous", "subscribe:**")
+"""Options that let everybody in, as far as topics go: what comes through a proxy is not of this machine."""
+
+_KEY = "/etc/comet/key"
+_PORT = {"7080": "UPSTREAM_PORT", _KEY: "KEY_FILE"}
 _TLS = {"/etc/ssl/comet/cert.pem": "CERT", "/etc/ssl/comet/key.pem": "KEY"}
 _NGINX = {"listen 443": "listen LISTEN", **_TLS}
 _HAPROXY = {
@@ -78,7 +85,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         for found in (
             Recipe("nginx/comet.conf", {**_NGINX, **_PORT}, frame=_nginx_frame),
             Recipe("nginx/prefix.conf", {**_NGINX, **_PORT}, host="www.example.org", prefix="/push"),
-            Recipe("nginx/unix.conf", {**_NGINX, "/run/comet/http.sock": "SOCKET"}),
+            Recipe("nginx/unix.conf", {**_NGINX, "/run/comet/http.sock": "SOCKET", _KEY: "KEY_FILE"}),
             Recipe("haproxy/haproxy.cfg", {**_HAPROXY, **_PORT}, websockets=(HTTP_1, HTTP_2)),
             Recipe(
                 "apache/comet.conf",
@@ -87,7 +94,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 unnoticed=("poll",),
                 frame=_apache_frame,
             ),
-            Recipe("varnish/default.vcl", {'"7080"': '"UPSTREAM_PORT"'}, (HTTP_1,)),
+            Recipe("varnish/default.vcl", {'"7080"': '"UPSTREAM_PORT"', _KEY: "KEY_FILE"}, (HTTP_1,)),
             Recipe("squid/squid.conf", {"http_port 80": "http_port LISTEN", **_PORT}, (HTTP_1,)),
         )
     }
@@ -105,13 +112,13 @@ CARRIED = [(path, protocol, name) for path, protocol in OFFERED for name in RECI
 class Face:
     """A recipe as it is tried: its proxy and its daemon are started and ended at will.
 
-    ``upstream`` is where the proxy expects the daemon, ``direct`` is where the daemon is reached past the proxy.
+    ``upstream`` is where the proxy expects the daemon. What comes through it may subscribe and publish without a token
+    in most of these tests, which are about other things.
     """
 
     recipe: Recipe
     directory: Path
     upstream: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
-    direct: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
     resp: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
     resp_port: str = field(default_factory=lambda: str(free_port()))
 
@@ -121,8 +128,17 @@ class Face:
 
     def words(self) -> dict[str, str]:
         """What is replaced in it beside what the harness knows."""
-        socket = str(self.directory / "http.sock")
-        return {"SOCKET": socket, "RESP_LISTEN": self.resp, "RESP_PORT": self.resp_port}
+        socket, key = str(self.directory / "http.sock"), str(self.directory / "key")
+        return {"SOCKET": socket, "KEY_FILE": key, "RESP_LISTEN": self.resp, "RESP_PORT": self.resp_port}
+
+    @property
+    def direct(self) -> str:
+        """Where the daemon is reached past the proxy, as a program of this machine."""
+        return str(self.directory / "direct.sock")
+
+    def token(self, **allowed: object) -> str:
+        """A token for who is ``allowed`` that."""
+        return jwt.encode({"sub": "tester", "comet": allowed}, _SECRET, "HS256")
 
     @contextmanager
     def proxy(self) -> Iterator[Front]:
@@ -132,14 +148,17 @@ class Face:
             yield front
 
     @contextmanager
-    def daemon(self) -> Iterator[Daemon]:
-        """The daemon with the options that the recipe names."""
-        port, direct = (address.rpartition(":")[2] for address in (self.upstream, self.direct))
+    def daemon(self, allowed: Sequence[str] = ANYBODY) -> Iterator[Daemon]:
+        """The daemon with the options that the recipe names; ``allowed`` says what may be done without a token."""
+        (self.directory / "key").write_text(_SECRET)
+        port = self.upstream.rpartition(":")[2]
         options = [filled(option, {"UPSTREAM_PORT": port, **self.words()}) for option in daemon_options(self.text())]
         if "--http" not in options:
             options += ["--http", f"tcp:{port}:interface=127.0.0.1"]
-        plain = ("--http", f"tcp:{direct}:interface=127.0.0.1", "--silence", f"{SILENCE}s")
-        with running(*plain, *options) as daemon:
+        if "--tcp" not in options:
+            options += ["--tcp", f"tcp:{self.resp_port}:interface=127.0.0.1"]
+        plain = ("--http", f"unix:{self.direct}", "--silence", f"{SILENCE}s")
+        with running(*plain, *options, *allowed, anywhere=()) as daemon:
             yield daemon
 
     def client(self, front: Front, protocol: str) -> Client:

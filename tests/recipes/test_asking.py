@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from tests.e2e.held import Held, connected, publish
+from tests.e2e.held import Held, connected, publish, streams
 from tests.recipes.conftest import Served
-from tests.recipes.faces import HTTP_1, OFFERED, RECIPES, tried
-from tests.recipes.proxies import proxy
+from tests.recipes.faces import HTTP_1, OFFERED, RECIPES, Face, tried
+from tests.recipes.proxies import Front, proxy
 from tests.recipes.recorder import Recorded, recording
 
 SPELLINGS = (
@@ -87,7 +87,7 @@ def test_figures(served: Served) -> None:
 
 @pytest.mark.parametrize("path", RECIPES)
 def test_own_machines(path: str) -> None:
-    """The operator's own machines do."""
+    """The operator's own machines do, if it is an administrator who asks."""
     with tried(path) as face:
         text = face.text().replace("10.0.0.0", "127.0.0.0")
         with (
@@ -95,7 +95,51 @@ def test_own_machines(path: str) -> None:
             proxy(face.recipe.kind, text, face.upstream, words=face.words()) as front,
             face.client(front, HTTP_1) as client,
         ):
-            assert client.exchange("GET", "/stats/streams").json()["streams"] == []
+            assert client.exchange("GET", "/stats/streams").json()["code"] == "unauthorized"
+            answer = client.exchange("GET", "/stats/streams", Authorization=f"Bearer {face.token(admin=True)}")
+            assert answer.json()["streams"] == []
+
+
+TOLD = [path for path in RECIPES if path not in ("nginx/unix.conf", "varnish/default.vcl")]
+"""The recipes whose proxy connects from an address that is not the one of the client in these tests."""
+
+CLAIMS = {"X_Forwarded_For": "127.0.0.1", "X_Real_IP": "127.0.0.1", "Forwarded": "for=127.0.0.1"}
+"""What somebody says who would like to be of this machine."""
+
+
+@pytest.mark.parametrize("path", RECIPES)
+def test_tokens(path: str) -> None:
+    """Nobody is local behind a proxy, whatever he claims; who has a token may do what that says."""
+    with tried(path) as face, face.daemon(allowed=()), face.proxy() as front:
+        token = {"Authorization": f"Bearer {face.token(publish=['news'], subscribe=['news'])}"}
+        assert statuses(face, front) == [401, 401, 401]
+        assert statuses(face, front, **CLAIMS) == [401, 401, 401]
+        assert {*statuses(face, front, Host="localhost", **CLAIMS)} <= {
+            401,
+            403,
+        }  # some proxies let no other name through
+        assert {*statuses(face, front, Host="localhost")} <= {401, 403}
+        assert statuses(face, front, **token) == [200, 201, 403]
+        publish(face.direct, "other", "from this machine")
+
+
+def statuses(face: Face, front: Front, **header: str) -> list[int]:
+    """The answers to a subscriber, and to two publishers, with a header of theirs."""
+    asked = [("GET", "/topics/news?wait=0"), ("POST", "/topics/news"), ("POST", "/topics/other")]
+    found = []
+    for method, target in asked:
+        with face.client(front, HTTP_1) as client:
+            found.append(client.exchange(method, target, b"", **header).status)
+    return found
+
+
+@pytest.mark.parametrize("served", TOLD, indirect=True)
+def test_address(served: Served, topic: str) -> None:
+    """The daemon knows whose client it is, by the proxy's word and not by the client's."""
+    with served.client(HTTP_1) as client:
+        client.ask(f"/topics/{topic}?transport=stream", "stream", X_Forwarded_For="192.0.2.1").until_control("open")
+        (stream,) = streams(served.direct, topic)
+        assert stream["address"].partition(":")[0] == "127.0.0.1"
 
 
 @each_offered

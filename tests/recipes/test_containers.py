@@ -49,7 +49,7 @@ def image() -> Iterator[Image]:
 
 def test_image(image: Image) -> None:
     """The container starts as another user than root where nothing can be written, is healthy, and stops at once."""
-    with container(image, image.settings["CMD"].words()) as running:
+    with container(image, image.settings["CMD"].words(), COMET_ANONYMOUS="publish:** subscribe:**") as running:
         health = [*image.settings["HEALTHCHECK"].words(), "--url", f"http://{running.http}/"]
         with image.begin(health) as healthy:
             assert healthy.wait(20) == 0
@@ -99,6 +99,15 @@ def status(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+def test_unguarded(image: Image) -> None:
+    """A container that nobody has told who may do what does not start, and says how to go on."""
+    with image.begin(image.settings["CMD"].words()) as process:
+        said = process.communicate(timeout=20)[0]
+    assert process.returncode == 1
+    assert "--key" in said
+    assert "Traceback" not in said
+
+
 def test_plugins_are_listed(image: Image) -> None:
     """The list of plugins is newer than each of them: otherwise every start would load them all, to list them anew."""
     (plugins,) = image.plugins()
@@ -131,6 +140,9 @@ def test_compose() -> None:
     assert check["test"] == ["CMD", *image["HEALTHCHECK"].words()]
     for option in ("interval", "timeout", "start_period", "retries"):
         assert f"--{option.replace('_', '-')}={check[option]}" in image["HEALTHCHECK"].text
+    (secret,) = service["secrets"]
+    assert service["environment"]["COMET_KEY"] == f"/run/secrets/{secret}"
+    assert secret in yaml.safe_load(COMPOSE.read_text())["secrets"]
     config = Sources({}, service["environment"]).settle().config
     assert float(service["stop_grace_period"].removesuffix("s")) > 2 * config.drain
 
@@ -181,6 +193,7 @@ def test_probes(image: Image, pod: Any) -> None:
     ports = {port["name"]: port["containerPort"] for port in spec["ports"]}
     environ = variables(pod)
     assert (environ["COMET_HTTP"], environ["COMET_TCP"]) == (f"tcp:{ports['http']}", f"tcp:{ports['resp']}")
+    environ["COMET_KEY"] = str(mounted(image, pod))
     with container(image, spec["args"], **environ) as running:
         for name in ("startupProbe", "readinessProbe", "livenessProbe"):
             probe = spec[name]["httpGet"]
@@ -190,6 +203,18 @@ def test_probes(image: Image, pod: Any) -> None:
     assert (code, "Traceback" in log) == (0, False), log
     assert spec["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert spec["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def mounted(image: Image, pod: Any) -> Path:
+    """The key of tokens, which the pod mounts from a secret, in a place where the image's user can read it."""
+    (spec,) = pod["containers"]
+    (mount,) = spec["volumeMounts"]
+    assert variables(pod)["COMET_KEY"].startswith(mount["mountPath"] + "/")
+    assert mount["name"] in {volume["name"] for volume in pod["volumes"] if "secret" in volume}
+    key = image.root / "key"
+    image.root.chmod(0o755)
+    key.write_text("a secret of these tests, which is long enough")
+    return key
 
 
 def test_grace(pod: Any) -> None:

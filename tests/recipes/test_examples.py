@@ -12,7 +12,8 @@ from tests.daemons import ROOT, running
 from tests.e2e.held import streams, subscribe
 from tests.e2e.tools import path_of
 from tests.e2e.waiting import until
-from tests.recipes.documented import Shell, commands, shell
+from tests.recipes.documented import Shell, commands, listens, shell
+from tests.recipes.proxies import free_port
 
 
 @pytest.fixture(scope="module")
@@ -78,22 +79,31 @@ def seen(at_home: Shell) -> bool:
 
 def test_frames(at_home: Shell, browser: Browser, tmp_path: Path) -> None:
     """The pictures are played in an ``<img>``, one after the other, over and over; the page has no script."""
-    draw, play, _ = frames(tmp_path)
+    draw, play, serve, _ = frames(tmp_path)
     at_home.run(draw)
     assert len([*(tmp_path / "frames").glob("*.png")]) == 40
+    port = free_port()
+    serve = serve.replace("8000", str(port)).replace("examples/frames", str(tmp_path))
     page = (ROOT / "examples/frames/camera.html").read_text()
     assert "script" not in page
     (tmp_path / "camera.html").write_text(at_home.at_home(page))
-    with at_home.begun(play), browser.open((tmp_path / "camera.html").as_uri()) as shown:
-        until(lambda: streams(at_home.daemon.http, "camera"), "the picture is asked for")
-        pictures: set[bytes] = set()
-        # More of them than are drawn in a quarter of a turn: the dot goes round.
-        until(lambda: changed(pictures, look(shown, tmp_path)), "the picture changes")
+    with at_home.begun(play), at_home.begun(serve):
+        until(lambda: listens(f"127.0.0.1:{port}"), "the page is served")
+        with browser.open(f"http://127.0.0.1:{port}/camera.html") as shown:
+            changes(at_home, shown, tmp_path)
+
+
+def changes(at_home: Shell, shown: Page, directory: Path) -> None:
+    """See the picture change."""
+    until(lambda: streams(at_home.daemon.http, "camera"), "the picture is asked for")
+    pictures: set[bytes] = set()
+    # More of them than are drawn in a quarter of a turn: the dot goes round.
+    until(lambda: changed(pictures, look(shown, directory)), "the picture changes")
 
 
 def test_camera(at_home: Shell, tmp_path: Path) -> None:
     """Whatever writes a picture when it is run can be the camera."""
-    draw, _, grab = frames(tmp_path)
+    draw, *_, grab = frames(tmp_path)
     at_home.run(draw)
     with subscribe(at_home.daemon.http, "/topics/camera?transport=mixed", "mixed") as held, at_home.begun(grab):
         for message in held.until_messages(2):

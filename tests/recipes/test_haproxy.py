@@ -40,15 +40,27 @@ def test_address_of_the_client(behind: tuple[Face, Front], protocol: str, topic:
 def test_publishers(behind: tuple[Face, Front], topic: str) -> None:
     """A Redis client publishes over TLS."""
     face, front = behind
+    with publisher(face, front, None) as client, Held(connected(face.direct)) as held:
+        held.ask(f"/topics/{topic}?transport=stream", "stream").until_control("open")
+        client.publish(topic, "sold")
+        assert held.until_messages(1)[0]["data"] == "sold"
+
+
+def test_publishers_have_tokens() -> None:
+    """Over TLS nobody publishes without a token, although HAProxy is on the daemon's own machine."""
+    with tried(PATH) as face, face.daemon(allowed=()), face.proxy() as front:
+        with publisher(face, front, face.token(publish=["news"])) as somebody:
+            assert somebody.publish("news", "hello") == 0
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                somebody.publish("other", "hello")
+        with publisher(face, front, None) as stranger, pytest.raises(redis.exceptions.AuthenticationError):
+            stranger.publish("news", "hello")
+
+
+def publisher(face: Face, front: Front, token: str | None) -> redis.Redis:
+    """A Redis client that speaks TLS with the proxy."""
     host, _, port = face.resp.rpartition(":")
-    publisher = redis.Redis(host, int(port), ssl=True, ssl_ca_certs=front.ca)
-    try:
-        with Held(connected(face.direct)) as held:
-            held.ask(f"/topics/{topic}?transport=stream", "stream").until_control("open")
-            publisher.publish(topic, "sold")
-            assert held.until_messages(1)[0]["data"] == "sold"
-    finally:
-        publisher.close()
+    return redis.Redis(host, int(port), password=token, ssl=True, ssl_ca_certs=front.ca)
 
 
 def test_many_on_one_connection(behind: tuple[Face, Front]) -> None:

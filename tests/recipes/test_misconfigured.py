@@ -12,10 +12,11 @@ import pytest
 from tests.daemons import Daemon, running
 from tests.e2e.tools import COMET, run
 from tests.recipes.documented import commands
-from tests.recipes.faces import HTTP_2, RECIPES, tried
+from tests.recipes.faces import ANYBODY, HTTP_2, RECIPES, tried
 from tests.recipes.proxies import free_port, proxy
 
-OPTIONS = ("--max-streams", "10000", "--silence", "5s")
+DOCTORS = ("--anonymous", "publish:doctor/**", "--anonymous", "subscribe:doctor/**")
+OPTIONS = ("--max-streams", "10000", "--silence", "5s", *ANYBODY)
 
 NGINX = """
 map $http_upgrade $connection_upgrade { default upgrade; "" ""; }
@@ -306,8 +307,8 @@ def test_right(upstream: Daemon, name: str) -> None:
 
 @pytest.mark.parametrize("path", RECIPES)
 def test_recipes(path: str) -> None:
-    """Nothing is found in the recipes, also in silence."""
-    with tried(path) as face, face.daemon(), face.proxy() as front:
+    """Nothing is found in the recipes, also in silence, where the topics of the examination are everybody's."""
+    with tried(path) as face, face.daemon(DOCTORS), face.proxy() as front:
         trust = ("--ca", front.ca) if front.ca else ()
         url = f"{front.url}{face.recipe.prefix}/"
         told = doctor(url, "--host", face.recipe.host, "--idle", "3", *trust)

@@ -9,7 +9,7 @@ import pytest
 from tests.daemons import Daemon, running
 from tests.e2e.held import connected, publish
 from tests.recipes.clients import Client
-from tests.recipes.faces import HTTP_1, TRANSPORTS, Face, tried
+from tests.recipes.faces import ANYBODY, HTTP_1, TRANSPORTS, Face, tried
 from tests.recipes.proxies import Front, proxy
 from tests.recipes.wires import Wire, connect, shaken
 
@@ -23,7 +23,7 @@ http_access deny all
 @pytest.fixture(scope="module")
 def between() -> Iterator[tuple[Daemon, Front]]:
     """A daemon, and a Squid that browsers are told to use."""
-    with running() as daemon, proxy("squid", OFFICE, daemon.http) as front:
+    with running(*ANYBODY) as daemon, proxy("squid", OFFICE, daemon.http) as front:
         yield daemon, front
 
 

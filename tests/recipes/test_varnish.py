@@ -11,6 +11,7 @@ from tests.daemons import Daemon, running
 from tests.e2e.held import publish, streams, subscribe
 from tests.e2e.waiting import until
 from tests.recipes.clients import Client
+from tests.recipes.faces import ANYBODY
 from tests.recipes.proxies import Front, proxy
 from tests.recipes.wires import connect
 
@@ -23,7 +24,7 @@ backend comet { .host = "127.0.0.1"; .port = "UPSTREAM_PORT"; }
 @pytest.fixture(scope="module")
 def behind() -> Iterator[tuple[Daemon, Front]]:
     """A Varnish that is told where Comet is, and nothing else."""
-    with running() as daemon, proxy("varnish", PLAIN, daemon.http) as front:
+    with running(*ANYBODY) as daemon, proxy("varnish", PLAIN, daemon.http) as front:
         yield daemon, front
 
 

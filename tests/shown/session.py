@@ -34,12 +34,13 @@ ENDLESS = 1.0
 """Seconds after which a command without output that still runs is taken for one that goes on until it is ended."""
 
 DAEMON = re.compile(r"^(twistd (-\S+ )*comet|comet serve)\b(?!.*(--help|--print-config|--version))")
-APPLICATION = r"^(flask|uvicorn|python examples/django|python -m http.server)\b.*\b8000\b"
+APPLICATION = r"^(flask|uvicorn|python examples/(django|tokens)|python -m http.server)\b.*\b8000\b"
 ELSEWHERE = {
     r"^comet doctor https?://(push|localhost:8080)": "tests/recipes/test_misconfigured.py, behind real proxies",
     r"^make (run|test|docs|bench)\b": "the gate itself, and tests/test_packaging.py",
     r"^pip install": "tests/test_packaging.py installs what is built",
     r"^npm (install|run)\b": "tests/browsers/test_example_pages.py",
+    r"^node examples/tokens\b": "tests/recipes/test_token_recipes.py",
     r"^(sudo )?(systemctl|journalctl|systemd-\w+|loginctl)\b": "tests/recipes/test_systemd.py",
     r"^(sudo )?(docker|kubectl)\b": "tests/recipes/test_containers.py",
     r"^(sudo )?(nginx|haproxy|apache2|apachectl|varnishd|squid)\b": "tests/recipes/test_*.py of the proxies",

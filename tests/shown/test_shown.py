@@ -61,7 +61,7 @@ def test_nothing_escapes(page: Path) -> None:
 def test_flags_exist() -> None:
     """Every flag of ours that a page mentions is one."""
     logs = ("log info", "log verify", "log export", "log import", "log renew")
-    names = ("serve", "pub", "sub", "top", "bench", "doctor", "health", *logs)
+    names = ("serve", "pub", "sub", "top", "bench", "doctor", "health", "token", *logs)
     helps = "".join(
         subprocess.run(
             [sys.executable, "-c", "import sys; from comet.cli import main; sys.exit(main())", *name.split(), "--help"],

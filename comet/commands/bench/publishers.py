@@ -14,6 +14,7 @@ from itertools import count
 from comet.commands.bench.payload import clock, fillers, head
 from comet.commands.bench.processes import Link as Parent
 from comet.commands.bench.reports import Failed, Finished, Go, Plan, Published
+from comet.sending.credentials import VARIABLE, Denied, of_environment
 from comet.sending.link import Link, Lost, address_of
 from comet.sending.outbox import Item, Outbox, Patience
 from comet.sending.wire import NotRESP, Outgoing
@@ -72,12 +73,18 @@ class Author:
     def connect(self) -> None:
         """Connect for the first time, which must succeed."""
         try:
-            self._link = Link.dialled(address_of(self._plan.server), PATIENCE)
+            self._link = self._dialled()
         except Lost as error:
             raise GivenUp(
                 f"cannot reach {self._plan.server}: {error}; start the daemon with comet serve, "
                 "or say where its TCP port is with --server"
             ) from None
+
+    def _dialled(self) -> Link:
+        try:
+            return Link.dialled(address_of(self._plan.server), PATIENCE, of_environment())
+        except Denied as denied:
+            raise GivenUp(f"{self._plan.server} does not take the token in {VARIABLE}: {denied}") from None
 
     def run(self) -> None:
         """Publish until the time is over and everything is acknowledged."""
@@ -118,7 +125,7 @@ class Author:
         """Send what waits, and take the replies that come within ``pause`` seconds."""
         try:
             if self._link is None:
-                self._link = Link.dialled(address_of(self._plan.server), PATIENCE)
+                self._link = self._dialled()
             self._exchange(self._link, pause)
         except NotRESP:
             raise GivenUp(

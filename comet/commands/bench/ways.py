@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from comet.commands.bench.payload import Signs
+from comet.sending.credentials import authorization, of_environment
 
 _JSON = Signs(gap=b'"comet":"gap"', position=b'"id":"', ends=b"}\n")
 
@@ -28,6 +29,7 @@ class Way(NamedTuple):
         lines = (
             f"GET {path}?transport={self.name}&since={since}{self.wishes} HTTP/{self.version}",
             f"Host: {host}",
+            *(f"{name}: {value}" for name, value in authorization(of_environment()).items()),
             *self.fields,
         )
         return "\r\n".join((*lines, "", "")).encode()

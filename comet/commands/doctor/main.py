@@ -17,6 +17,7 @@ from comet.commands.doctor.publishing import server_of
 from comet.commands.doctor.report import Objects, Report, Words
 from comet.commands.doctor.target import Target
 from comet.commands.doctor.wire import Trust, Unreachable
+from comet.sending.credentials import of_environment
 
 UNREACHABLE = 2
 LONGEST_IDLE = 3600.0
@@ -27,10 +28,10 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     report: Report = Objects(sys.stdout) if options.json else Words(sys.stdout)
     orders = Orders(
-        target=Target.of(options.url, options.host),
+        target=Target.of(options.url, options.host).shown(of_environment()),
         trust=Trust(options.ca, not options.insecure),
         origin=options.origin,
-        publish=options.publish_url and Target.of(options.publish_url),
+        publish=options.publish_url and Target.of(options.publish_url).shown(of_environment()),
         server=options.server or "",
         idle=options.idle,
         progress=report.progress,

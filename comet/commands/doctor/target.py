@@ -40,6 +40,10 @@ class Target:
         own = name if port == PORTS[url.scheme] else f"{name}:{port}"
         return cls(url.scheme, host, port, base, authority or own, secret)
 
+    def shown(self, token: str) -> Target:
+        """The same, to which ``token`` is shown, unless there is none or its URL has a secret."""
+        return replace(self, authorization=f"Bearer {token}") if token and not self.authorization else self
+
     def moved_to(self, location: str) -> Target:
         """The target that a redirect leads to. Raises ValueError if it leads nowhere."""
         moved = Target.of(self.origin() + location if location.startswith("/") else location)

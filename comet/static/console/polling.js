@@ -1,5 +1,7 @@
 // What the daemon lists only when it is asked.
 
+import { authorization } from "./token.js";
+
 /**
  * Do `work`, which returns a promise, every so many seconds while `section` can be seen, and at once when
  * that begins. Returns what does it now.
@@ -31,7 +33,7 @@ export async function listed(home, path, query) {
   const url = new URL(path, home);
   for (const [name, value] of Object.entries(query)) if (value) url.searchParams.set(name, value);
   try {
-    const answer = await fetch(url, { cache: "no-store" });
+    const answer = await fetch(url, { cache: "no-store", headers: authorization });
     return answer.ok ? await answer.json() : null;
   } catch {
     return null;
